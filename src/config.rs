@@ -1,0 +1,290 @@
+//! Settings: flags, then `ROWSPOUT_*` environment, then `rowspout.toml`, then defaults, resolved once.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+
+/// Where the service listens.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+/// ClickHouse's HTTP interface.
+pub const DEFAULT_CLICKHOUSE_URL: &str = "http://127.0.0.1:8123";
+/// The database that holds the tables.
+pub const DEFAULT_CLICKHOUSE_DATABASE: &str = "default";
+/// The table or view that events are read from.
+pub const DEFAULT_EVENTS_TABLE: &str = "events";
+/// Exports that run at once; one more is refused with 503.
+pub const DEFAULT_MAX_EXPORTS: usize = 32;
+/// Longest time that ClickHouse may spend on one export's query, in seconds.
+pub const DEFAULT_MAX_QUERY_SECONDS: u64 = 3_600;
+/// Most memory that ClickHouse may use for one export's query, in bytes.
+pub const DEFAULT_MAX_QUERY_BYTES: u64 = 4 << 30;
+/// Time that a client has to send a request's head, in seconds.
+pub const DEFAULT_HEAD_SECONDS: u64 = 10;
+/// Time that exports in flight have to finish after SIGTERM, in seconds.
+pub const DEFAULT_GRACE_SECONDS: u64 = 60;
+/// The settings file that is read where no other is named.
+pub const DEFAULT_FILE: &str = "rowspout.toml";
+
+/// One layer of settings as it was given: flags, environment or file. What is absent is `None`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Layer {
+    /// Address and port of the service. [`DEFAULT_LISTEN`]
+    pub listen: Option<String>,
+    /// URL of ClickHouse's HTTP interface. [`DEFAULT_CLICKHOUSE_URL`]
+    pub clickhouse_url: Option<String>,
+    /// ClickHouse user; none sends no user.
+    pub clickhouse_user: Option<String>,
+    /// That user's password.
+    pub clickhouse_password: Option<String>,
+    /// Database of the tables. [`DEFAULT_CLICKHOUSE_DATABASE`]
+    pub clickhouse_database: Option<String>,
+    /// Table or view that events are read from. [`DEFAULT_EVENTS_TABLE`]
+    pub events_table: Option<String>,
+    /// Path of `libchdb.so`, for the embedded engine.
+    pub libchdb: Option<PathBuf>,
+    /// Exports that run at once. [`DEFAULT_MAX_EXPORTS`]
+    pub max_exports: Option<usize>,
+    /// Longest time of an export's query, in seconds. [`DEFAULT_MAX_QUERY_SECONDS`]
+    pub max_query_seconds: Option<u64>,
+    /// Most memory of an export's query, in bytes. [`DEFAULT_MAX_QUERY_BYTES`]
+    pub max_query_bytes: Option<u64>,
+    /// Time for a request's head, in seconds. [`DEFAULT_HEAD_SECONDS`]
+    pub head_seconds: Option<u64>,
+    /// Time for exports in flight after SIGTERM, in seconds. [`DEFAULT_GRACE_SECONDS`]
+    pub grace_seconds: Option<u64>,
+}
+
+/// How to reach ClickHouse.
+#[derive(Clone)]
+pub struct ClickHouse {
+    /// URL of the HTTP interface.
+    pub url: String,
+    /// User, if one is sent.
+    pub user: Option<String>,
+    /// Password, if one is sent.
+    pub password: Option<String>,
+    /// Database of the tables.
+    pub database: String,
+}
+
+impl std::fmt::Debug for ClickHouse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The password stays out of every log.
+        f.debug_struct("ClickHouse")
+            .field("url", &self.url)
+            .field("user", &self.user)
+            .field("database", &self.database)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClickHouse {
+    /// A client of the crate, with this address, user and database.
+    pub fn client(&self) -> clickhouse::Client {
+        let mut client = clickhouse::Client::default()
+            .with_url(&self.url)
+            .with_database(&self.database)
+            .with_product_info("rowspout", env!("CARGO_PKG_VERSION"));
+        if let Some(user) = &self.user {
+            client = client.with_user(user);
+        }
+        if let Some(password) = &self.password {
+            client = client.with_password(password);
+        }
+        client
+    }
+}
+
+/// All settings, resolved.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address and port of the service.
+    pub listen: SocketAddr,
+    /// How to reach ClickHouse.
+    pub clickhouse: ClickHouse,
+    /// Whether a ClickHouse was named at all, or the default address stands in.
+    pub clickhouse_named: bool,
+    /// Table or view that events are read from.
+    pub events_table: String,
+    /// Path of `libchdb.so`, if one was named.
+    pub libchdb: Option<PathBuf>,
+    /// Exports that run at once.
+    pub max_exports: usize,
+    /// Longest time of an export's query.
+    pub max_query: Duration,
+    /// Most memory of an export's query, in bytes.
+    pub max_query_bytes: u64,
+    /// Time for a request's head.
+    pub head: Duration,
+    /// Time for exports in flight after SIGTERM.
+    pub grace: Duration,
+}
+
+impl Config {
+    /// Resolves the layers, first come first served.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) naming the setting that cannot be used.
+    pub fn resolve(flags: Layer, environment: Layer, file: Layer) -> Result<Self> {
+        macro_rules! first {
+            ($name:ident) => {
+                flags
+                    .$name
+                    .clone()
+                    .or_else(|| environment.$name.clone())
+                    .or_else(|| file.$name.clone())
+            };
+        }
+        let listen = first!(listen).unwrap_or_else(|| DEFAULT_LISTEN.into());
+        let named_url = first!(clickhouse_url);
+        let clickhouse_named = named_url.is_some();
+        let url = named_url.unwrap_or_else(|| DEFAULT_CLICKHOUSE_URL.into());
+        if !(url.starts_with("http://") || url.starts_with("https://")) {
+            return Err(Error::usage(format!(
+                "clickhouse_url `{url}` is not the address of an HTTP interface: it must begin with http:// or https://, \
+                 as in {DEFAULT_CLICKHOUSE_URL}"
+            )));
+        }
+        let events_table = first!(events_table).unwrap_or_else(|| DEFAULT_EVENTS_TABLE.into());
+        check_identifier("events_table", &events_table)?;
+        let database =
+            first!(clickhouse_database).unwrap_or_else(|| DEFAULT_CLICKHOUSE_DATABASE.into());
+        let max_exports = first!(max_exports).unwrap_or(DEFAULT_MAX_EXPORTS);
+        if max_exports == 0 {
+            return Err(Error::usage(
+                "max_exports is 0, so no export could ever run: give 1 or more",
+            ));
+        }
+        Ok(Self {
+            listen: parse_address("listen", &listen)?,
+            clickhouse: ClickHouse {
+                url,
+                user: first!(clickhouse_user),
+                password: first!(clickhouse_password),
+                database,
+            },
+            clickhouse_named,
+            events_table,
+            libchdb: first!(libchdb),
+            max_exports,
+            max_query: Duration::from_secs(
+                first!(max_query_seconds).unwrap_or(DEFAULT_MAX_QUERY_SECONDS),
+            ),
+            max_query_bytes: first!(max_query_bytes).unwrap_or(DEFAULT_MAX_QUERY_BYTES),
+            head: Duration::from_secs(first!(head_seconds).unwrap_or(DEFAULT_HEAD_SECONDS)),
+            grace: Duration::from_secs(first!(grace_seconds).unwrap_or(DEFAULT_GRACE_SECONDS)),
+        })
+    }
+}
+
+impl Layer {
+    /// The settings of the process's environment.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) naming a variable whose value cannot be read.
+    pub fn from_environment() -> Result<Self> {
+        Ok(Self {
+            listen: variable("ROWSPOUT_LISTEN")?,
+            clickhouse_url: variable("ROWSPOUT_CLICKHOUSE_URL")?,
+            clickhouse_user: variable("ROWSPOUT_CLICKHOUSE_USER")?,
+            clickhouse_password: variable("ROWSPOUT_CLICKHOUSE_PASSWORD")?,
+            clickhouse_database: variable("ROWSPOUT_CLICKHOUSE_DATABASE")?,
+            events_table: variable("ROWSPOUT_EVENTS_TABLE")?,
+            libchdb: variable("ROWSPOUT_LIBCHDB")?.map(PathBuf::from),
+            max_exports: number("ROWSPOUT_MAX_EXPORTS")?,
+            max_query_seconds: number("ROWSPOUT_MAX_QUERY_SECONDS")?,
+            max_query_bytes: number("ROWSPOUT_MAX_QUERY_BYTES")?,
+            head_seconds: number("ROWSPOUT_HEAD_SECONDS")?,
+            grace_seconds: number("ROWSPOUT_GRACE_SECONDS")?,
+        })
+    }
+
+    /// The settings of a file. Where `path` is `None`, [`DEFAULT_FILE`] is read if it is there.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) naming the file, the line and what is wrong, an unknown
+    /// setting included.
+    pub fn from_file(path: Option<&Path>) -> Result<Self> {
+        let (path, named) = match path {
+            Some(path) => (path, true),
+            None => (Path::new(DEFAULT_FILE), false),
+        };
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if !named && error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(error) => {
+                return Err(Error::usage(format!(
+                    "the settings file {} cannot be read",
+                    path.display()
+                ))
+                .with_source(error));
+            }
+        };
+        toml::from_str(&text).map_err(|error| {
+            Error::usage(format!("the settings file {}: {error}", path.display()))
+        })
+    }
+}
+
+/// Reads `ADDRESS:PORT`.
+fn parse_address(name: &str, text: &str) -> Result<SocketAddr> {
+    use std::net::ToSocketAddrs;
+    text.to_socket_addrs()
+        .ok()
+        .and_then(|mut addresses| addresses.next())
+        .ok_or_else(|| {
+            Error::usage(format!(
+                "{name} `{text}` is not an address and port: write it as {DEFAULT_LISTEN}"
+            ))
+        })
+}
+
+/// Checks `name` or `database.name`, since identifiers cannot be query parameters everywhere.
+fn check_identifier(name: &str, text: &str) -> Result<()> {
+    let part = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            && !part.as_bytes()[0].is_ascii_digit()
+    };
+    let parts: Vec<_> = text.split('.').collect();
+    if parts.len() <= 2 && parts.into_iter().all(part) {
+        Ok(())
+    } else {
+        Err(Error::usage(format!(
+            "{name} `{text}` is not a table's name: letters, digits and _ are allowed, with one dot behind a database"
+        )))
+    }
+}
+
+fn variable(name: &str) -> Result<Option<String>> {
+    match std::env::var(name) {
+        Ok(value) if value.is_empty() => Ok(None),
+        Ok(value) => Ok(Some(value)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err(Error::usage(format!(
+            "the environment variable {name} is not UTF-8"
+        ))),
+    }
+}
+
+fn number<T: std::str::FromStr>(name: &str) -> Result<Option<T>> {
+    variable(name)?
+        .map(|value| {
+            value.parse().map_err(|_| {
+                Error::usage(format!(
+                    "the environment variable {name} is `{value}`, which is not a whole number"
+                ))
+            })
+        })
+        .transpose()
+}

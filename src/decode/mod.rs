@@ -1,0 +1,21 @@
+//! A wire's bytes to batches of rows.
+//!
+//! In: chunks of bytes, cut anywhere. Out: [`Batch`]es, by column, borrowed from the chunk they arrived in; only a
+//! row that a cut went through is copied. Cost: one look at each row's frame, none at its text. Holds: the last
+//! chunk, the spans of one batch ([`MAX_BATCH_ROWS`] rows or [`MAX_BATCH_BYTES`], whichever comes first) and
+//! one partial row ([`MAX_ROW_BYTES`]). No I/O, and "need more bytes" is an outcome, not an error.
+
+mod batch;
+mod rowbinary;
+
+pub use batch::{Batch, EventType, Span, TextColumn};
+
+
+/// Most rows of one batch.
+pub const MAX_BATCH_ROWS: usize = 8_192;
+
+/// A batch ends with the row that reaches this many bytes.
+pub const MAX_BATCH_BYTES: usize = 1 << 20;
+
+/// Longest row the decoder takes, in bytes on the wire: what it may hold while a row is incomplete.
+pub const MAX_ROW_BYTES: usize = 32 << 20;

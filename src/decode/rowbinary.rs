@@ -1,0 +1,1 @@
+//! RowBinary to batches.

@@ -1,0 +1,40 @@
+//! Rowspout streams raw web-analytics events out of ClickHouse. One export is one straight walk:
+//!
+//! ```text
+//! HTTP request ─ serve ─▶ request ─▶ pushdown ─▶ cursor ─▶ decode ─▶ encode ─▶ serve ─ HTTP body
+//!                route    Export     SQL and     RowBinary  batches   CSV JSON   one chunk
+//!                auth     Request    parameters  bytes      of rows,  NDJSON     per poll
+//!                                                           borrowed  Parquet
+//!                         └──────────── export.rs: the spine, the only file that names every stage
+//! ```
+//!
+//! Nothing on that walk holds a whole result. Every buffer has a stated bound beside its declaration. A slow client
+//! stops the reading of ClickHouse's socket, and ClickHouse itself, by back-pressure alone.
+//!
+//! Read [`export`] first, then one folder.
+
+pub mod serve;
+
+pub mod request;
+
+pub mod pushdown;
+
+pub mod cursor;
+
+pub mod decode;
+
+pub mod encode;
+
+pub mod export;
+
+pub mod load;
+
+pub mod engine;
+
+pub mod schema;
+
+pub mod cli;
+
+pub mod config;
+
+pub mod error;

@@ -1,0 +1,3 @@
+//! A validated request to SQL and its parameters.
+
+pub mod columns;

@@ -1,0 +1,5 @@
+//! Raw parameters to a validated request.
+
+mod format;
+
+pub use format::Format;
