@@ -19,3 +19,6 @@ pub const MAX_BATCH_BYTES: usize = 1 << 20;
 
 /// Longest row the decoder takes, in bytes on the wire: what it may hold while a row is incomplete.
 pub const MAX_ROW_BYTES: usize = 32 << 20;
+
+/// Bytes of a row in front of its texts: marker, instant, event id and offset.
+pub const FIXED_ROW_BYTES: usize = 1 + 8 + 8 + 2;
