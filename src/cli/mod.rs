@@ -1,1 +1,3 @@
-//! (described by its own change)
+//! One file a subcommand, no logic of its own.
+
+pub mod engine;
