@@ -243,9 +243,8 @@ impl Layer {
                 .with_source(error));
             }
         };
-        toml::from_str(&text).map_err(|error| {
-            Error::usage(format!("the settings file {}: {error}", path.display()))
-        })
+        toml::from_str(&text)
+            .map_err(|error| Error::usage(format!("the settings file {}: {error}", path.display())))
     }
 }
 

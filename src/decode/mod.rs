@@ -10,7 +10,6 @@ mod rowbinary;
 
 pub use batch::{Batch, EventType, Span, TextColumn};
 
-
 /// Most rows of one batch.
 pub const MAX_BATCH_ROWS: usize = 8_192;
 
