@@ -1,6 +1,6 @@
 //! The command line: one file a subcommand, none with logic of its own.
 
-mod demo;
+//mod demo;
 mod engine;
 mod export;
 mod key;
@@ -29,7 +29,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Everything on one machine, nothing to install: an engine, a million events, the service
-    Demo(demo::DemoArgs),
+    //Demo(demo::DemoArgs),
     /// The service
     Serve(serve::ServeArgs),
     /// The embedded ClickHouse, over its HTTP interface
@@ -98,20 +98,24 @@ pub fn run() -> Result<()> {
     let cli = Cli::parse();
     log_to_stderr()?;
     let listen = match &cli.command {
-        Command::Demo(args) => args.listen.clone(),
+        //Command::Demo(args) => args.listen.clone(),
         Command::Serve(args) => args.listen.clone(),
         _ => None,
     };
     let config = cli.settings.resolve(listen)?;
+    // The engine keeps its own threads and runtime.
+    if let Command::Engine(args) = cli.command {
+        return engine::run(args, config.libchdb);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::internal("the runtime cannot be started").with_source(error))?;
     runtime.block_on(async {
         match cli.command {
-            Command::Demo(args) => demo::run(args, config).await,
+            //Command::Demo(args) => demo::run(args, config).await,
             Command::Serve(args) => serve::run(args, config).await,
-            Command::Engine(args) => engine::run(args, &config).await,
+            Command::Engine(_) => Ok(()), // ran above
             Command::Schema(args) => schema::run(args, &config).await,
             Command::Site(args) => site::run(args, &config).await,
             Command::Key(args) => key::run(args, &config).await,

@@ -6,9 +6,11 @@
 //! one partial row ([`MAX_ROW_BYTES`]). No I/O, and "need more bytes" is an outcome, not an error.
 
 mod batch;
+mod partial;
 mod rowbinary;
 
 pub use batch::{Batch, EventType, Span, TextColumn};
+pub use rowbinary::RowBinaryDecoder;
 
 /// Most rows of one batch.
 pub const MAX_BATCH_ROWS: usize = 8_192;

@@ -1,1 +1,4 @@
+//! The integration tests, in one binary.
 
+mod codec;
+mod codec_parquet;
