@@ -2,7 +2,8 @@
 
 use crate::catalog::Catalog;
 use crate::config::Config;
-use crate::engine::{self, EngineProcess};
+use crate::engine::install;
+use crate::engine::process::{EngineCommand, EngineProcess};
 use crate::error::{Error, Result};
 use crate::request::{ExportRequest, Format, WebsiteId};
 use crate::schema;
@@ -107,10 +108,19 @@ impl Demo {
 
     /// Stops the engine and deletes what it held.
     pub async fn stop(self) {
-        if let Some((mut engine, _folder)) = self.engine
-            && let Err(error) = engine.stop().await
-        {
-            tracing::warn!(%error, "the engine did not stop by itself");
+        let Some((engine, folder)) = self.engine else {
+            return;
+        };
+        let stopped = tokio::task::spawn_blocking(move || {
+            let stopped = engine.stop();
+            // The engine's files go once nobody writes them any more.
+            drop(folder);
+            stopped
+        });
+        match stopped.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the engine did not stop by itself"),
+            Err(error) => tracing::warn!(%error, "the engine was not stopped"),
         }
     }
 }
@@ -120,12 +130,20 @@ fn site() -> Result<WebsiteId> {
 }
 
 async fn start_engine(config: &mut Config) -> Result<(EngineProcess, tempfile::TempDir)> {
-    let library = engine::install::ensure(config.libchdb.as_deref()).await?;
-    let folder = tempfile::Builder::new()
-        .prefix("rowspout-demo-")
-        .tempdir()
-        .map_err(|error| Error::internal("no temporary folder can be made").with_source(error))?;
-    let engine = EngineProcess::start(&library, folder.path()).await?;
-    config.clickhouse = engine.clickhouse();
+    let explicit = config.libchdb.clone();
+    let (engine, folder) = tokio::task::spawn_blocking(move || {
+        let library = install::ensure(explicit.as_deref())?;
+        let folder = tempfile::Builder::new()
+            .prefix("rowspout-demo-")
+            .tempdir()
+            .map_err(|error| {
+                Error::internal("no temporary folder can be made").with_source(error)
+            })?;
+        let engine = EngineCommand::this_program(&library, folder.path())?.start()?;
+        Ok((engine, folder))
+    })
+    .await
+    .map_err(|error| Error::internal("the engine was not started").with_source(error))??;
+    config.clickhouse = engine.clickhouse(&config.clickhouse.database);
     Ok((engine, folder))
 }

@@ -123,7 +123,7 @@ async fn compare(options: &Options) {
     } else {
         println!("slower than ClickHouse's own: {}", slower.join(", "));
     }
-    bed.stop().await;
+    bed.stop();
 }
 
 /// Runs the three programs in turn.

@@ -3,7 +3,8 @@
 use rowspout::catalog::Catalog;
 use rowspout::config::{ClickHouse, Config, Layer};
 use rowspout::demo;
-use rowspout::engine::{self, EngineProcess};
+use rowspout::engine::install;
+use rowspout::engine::process::{EngineCommand, EngineProcess};
 use rowspout::request::WebsiteId;
 use rowspout::schema;
 
@@ -53,15 +54,16 @@ impl TestBed {
                 engine: None,
             }
         } else {
-            let library = engine::install::ensure(config.libchdb.as_deref())
-                .await
-                .expect("the engine");
             let folder = tempfile::tempdir().expect("a folder");
-            let engine = EngineProcess::start_with(programs_executable(), &library, folder.path())
-                .await
-                .expect("the engine");
+            let command = EngineCommand {
+                program: programs_executable().into(),
+                libchdb: install::ensure(config.libchdb.as_deref()).expect("libchdb"),
+                path: folder.path().into(),
+                arguments: Vec::new(),
+            };
+            let engine = command.start().expect("the engine");
             Self {
-                clickhouse: engine.clickhouse(),
+                clickhouse: engine.clickhouse("default"),
                 engine: Some((engine, folder)),
             }
         };
@@ -117,12 +119,12 @@ impl TestBed {
 
     /// The engine's process, if it is ours.
     pub(crate) fn engine_pid(&self) -> Option<u32> {
-        self.engine.as_ref().and_then(|(engine, _)| engine.pid())
+        self.engine.as_ref().map(|(engine, _)| engine.id())
     }
 
-    pub(crate) async fn stop(self) {
-        if let Some((mut engine, _folder)) = self.engine {
-            let _ = engine.stop().await;
+    pub(crate) fn stop(self) {
+        if let Some((engine, _folder)) = self.engine {
+            let _ = engine.stop();
         }
     }
 }

@@ -103,10 +103,10 @@ pub fn rows(
 pub fn proof(request: &ExportRequest, table: &str, fence: Fence, last: Option<Key>) -> Statement {
     let mut statement = Statement::new(match last {
         Some(_) => format!(
-            "SELECT countIf(NOT ({AFTER_LAST}) AND NOT ({FRESH})), countIf(NOT ({AFTER_LAST})), \
-             countIf({AT_LAST}), countIf({AFTER_LAST})\nFROM {table}\n"
+            "SELECT\n  countIf(NOT ({AFTER_LAST}) AND NOT ({FRESH})) AS settled,\n  countIf(NOT ({AFTER_LAST})) AS up_to,\n  \
+             countIf({AT_LAST}) AS at,\n  countIf({AFTER_LAST}) AS behind\nFROM {table}\n"
         ),
-        None => format!("SELECT toUInt64(0), toUInt64(0), toUInt64(0), count()\nFROM {table}\n"),
+        None => format!("SELECT toUInt64(0) AS settled, toUInt64(0) AS up_to, toUInt64(0) AS at, count() AS behind\nFROM {table}\n"),
     });
     if let Some(last) = last {
         statement.int_parameter("settled", fence.settled());

@@ -10,7 +10,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::service::{TestService, config};
-use crate::support::{self, TestDatabase, database, insert};
+use crate::support::insert::{self, database};
+use crate::support::{OwnEngine, TestDatabase};
 
 const RANGE: &str = "start_date=2026-01-01&end_date=2026-03-31&include_bots=true";
 const FORMATS: [&str; 4] = ["csv", "json", "ndjson", "parquet"];
@@ -20,7 +21,7 @@ async fn traffic(rows: u64) -> TestDatabase {
     let database = database().await;
     insert::website(&database, "site_demo").await;
     let site = rowspout::request::WebsiteId::parse("site_demo").expect("an id");
-    rowspout::schema::make_demo_events(&database.clickhouse, &site, rows)
+    rowspout::schema::make_demo_events(&database.config, &site, rows)
         .await
         .expect("traffic");
     database
@@ -63,7 +64,7 @@ async fn a_query_that_fails_after_a_million_rows_aborts_every_format() {
                WHERE website_id = 'site_demo' ORDER BY timestamp, event_id LIMIT 1 OFFSET 1100000), \
                'broken on purpose') = 0, url, '') AS url) FROM events";
     database.client.query_raw(sql).execute().await.expect("a view");
-    let mut settings = config(&database.clickhouse);
+    let mut settings = config(&database.config);
     settings.events_table = "failing".into();
     let service = TestService::start_with(settings).await;
     for format in FORMATS {
@@ -71,7 +72,7 @@ async fn a_query_that_fails_after_a_million_rows_aborts_every_format() {
         assert_eq!(answer.status, 200, "the first rows were fine");
         assert!(answer.body.is_err(), "{format} ended as if it were complete");
 
-        let (folder, child) = export_to_file(&database.clickhouse, "failing", format);
+        let (folder, child) = export_to_file(&database.config, "failing", format);
         let output = child.wait_with_output().expect("it ends");
         assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
         assert_no_file(&folder);
@@ -83,7 +84,7 @@ async fn a_query_that_fails_before_its_first_row_gets_a_status() {
     let database = traffic(1_000).await;
     let sql = "CREATE VIEW failing AS SELECT * REPLACE (if(throwIf(1, 'secret detail') = 0, url, '') AS url) FROM events";
     database.client.query_raw(sql).execute().await.expect("a view");
-    let mut settings = config(&database.clickhouse);
+    let mut settings = config(&database.config);
     settings.events_table = "failing".into();
     let service = TestService::start_with(settings).await;
     for format in FORMATS {
@@ -102,7 +103,7 @@ async fn a_query_that_takes_too_long_before_its_first_row_is_a_timeout() {
     let database = traffic(1_000).await;
     let sql = "CREATE VIEW slow AS SELECT * REPLACE (if(sleepEachRow(0.1) = 0, url, '') AS url) FROM events";
     database.client.query_raw(sql).execute().await.expect("a view");
-    let mut settings = config(&database.clickhouse);
+    let mut settings = config(&database.config);
     settings.events_table = "slow".into();
     settings.max_query = Duration::from_secs(1);
     let service = TestService::start_with(settings).await;
@@ -161,8 +162,8 @@ async fn cutting_proxy(url: &str, cut_after: usize, reset: bool) -> (String, Arc
 async fn a_cut_connection_to_clickhouse_aborts_every_format() {
     let database = traffic(300_000).await;
     for cut_after in [100_000, 10_000_000] {
-        let (url, armed) = cutting_proxy(&database.clickhouse.url, cut_after, cut_after > 1_000_000).await;
-        let mut behind = database.clickhouse.clone();
+        let (url, armed) = cutting_proxy(&database.config.url, cut_after, cut_after > 1_000_000).await;
+        let mut behind = database.config.clone();
         behind.url = url;
         // The proxy's address is another host than the engine's own, which is loopback all the same.
         let service = TestService::start(&behind).await;
@@ -183,17 +184,18 @@ async fn a_cut_connection_to_clickhouse_aborts_every_format() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_killed_in_mid_export_leaves_no_file_and_no_complete_response() {
-    let Some(mut engine) = support::own_engine().await else {
-        println!("left out: there is no engine of ours to kill");
-        return;
-    };
-    let database = engine.database().await;
+    let mut engine = OwnEngine::start();
+    let database = insert::with_tables(TestDatabase {
+        config: engine.process().clickhouse("default"),
+        client: engine.client(),
+    })
+    .await;
     insert::website(&database, "site_demo").await;
     let site = rowspout::request::WebsiteId::parse("site_demo").expect("an id");
-    rowspout::schema::make_demo_events(&database.clickhouse, &site, 2_000_000)
+    rowspout::schema::make_demo_events(&database.config, &site, 2_000_000)
         .await
         .expect("traffic");
-    let service = TestService::start(&database.clickhouse).await;
+    let service = TestService::start(&database.config).await;
 
     // A client that has read the head and a little of the body, and waits.
     let mut stream = TcpStream::connect(service.address).await.expect("a connection");
@@ -205,7 +207,7 @@ async fn an_engine_killed_in_mid_export_leaves_no_file_and_no_complete_response(
     let mut buffer = vec![0; 64 << 10];
     stream.read_exact(&mut buffer).await.expect("some of the body");
     assert!(buffer.starts_with(b"HTTP/1.1 200"));
-    let (folder, child) = export_to_file(&database.clickhouse, "events", "csv");
+    let (folder, child) = export_to_file(&database.config, "events", "csv");
     // Long enough to have begun, not to have ended.
     tokio::time::sleep(Duration::from_millis(300)).await;
     engine.kill();
@@ -221,7 +223,7 @@ async fn an_engine_killed_in_mid_export_leaves_no_file_and_no_complete_response(
 #[tokio::test(flavor = "multi_thread")]
 async fn the_query_of_a_client_that_left_is_gone_within_a_second() {
     let database = traffic(2_000_000).await;
-    let service = TestService::start(&database.clickhouse).await;
+    let service = TestService::start(&database.config).await;
     for format in ["csv", "parquet"] {
         let mut stream = TcpStream::connect(service.address).await.expect("a connection");
         let request = format!(
@@ -258,7 +260,7 @@ async fn the_query_of_a_client_that_left_is_gone_within_a_second() {
 #[tokio::test(flavor = "multi_thread")]
 async fn exports_in_flight_finish_when_the_service_is_told_to_stop() {
     let database = traffic(500_000).await;
-    let mut service = TestService::start(&database.clickhouse).await;
+    let mut service = TestService::start(&database.config).await;
     let whole = service.export("site_demo", RANGE).await.body.expect("complete");
     let mut stream = TcpStream::connect(service.address).await.expect("a connection");
     let request = format!(
@@ -279,7 +281,7 @@ async fn exports_in_flight_finish_when_the_service_is_told_to_stop() {
 #[tokio::test(flavor = "multi_thread")]
 async fn more_exports_than_allowed_are_refused_with_a_time_to_retry() {
     let database = traffic(2_000_000).await;
-    let mut settings = config(&database.clickhouse);
+    let mut settings = config(&database.config);
     settings.max_exports = 1;
     let service = TestService::start_with(settings).await;
     let mut stream = TcpStream::connect(service.address).await.expect("a connection");

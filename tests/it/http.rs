@@ -3,14 +3,14 @@
 use hyper::{Method, StatusCode};
 
 use crate::support::service::{Answer, TestService};
-use crate::support::{database, insert};
+use crate::support::insert::{self, database};
 
 const RANGE: &str = "start_date=2026-03-01&end_date=2026-03-07";
 
 async fn service_with_site() -> (crate::support::TestDatabase, TestService) {
     let database = database().await;
     insert::website(&database, "site_a").await;
-    let service = TestService::start(&database.clickhouse).await;
+    let service = TestService::start(&database.config).await;
     (database, service)
 }
 
@@ -95,7 +95,7 @@ async fn every_bad_parameter_is_refused_by_name_with_its_remedy() {
 async fn keys_websites_and_paths_are_checked_in_the_contracts_order() {
     let (database, service) = service_with_site().await;
     insert::website(&database, "site_b").await;
-    let catalog = rowspout::catalog::Catalog::new(&database.clickhouse);
+    let catalog = rowspout::catalog::Catalog::new(&database.config);
     let narrow = catalog
         .create_key(&["site_a".to_owned()], "narrow")
         .await
@@ -153,7 +153,7 @@ async fn a_revoked_key_stops_working_within_five_seconds() {
     let (database, service) = service_with_site().await;
     let path = format!("/api/websites/site_a/export?{RANGE}");
     assert_eq!(service.get(&path).await.status, 200);
-    let catalog = rowspout::catalog::Catalog::new(&database.clickhouse);
+    let catalog = rowspout::catalog::Catalog::new(&database.config);
     let keys = catalog.list_keys().await.expect("keys");
     catalog.revoke_key(&keys[0].id).await.expect("revoked");
     let revoked = std::time::Instant::now();
@@ -167,7 +167,7 @@ async fn a_revoked_key_stops_working_within_five_seconds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_cannot_be_read_get_the_same_kind_of_error() {
     let (database, _) = service_with_site().await;
-    let mut config = crate::support::service::config(&database.clickhouse);
+    let mut config = crate::support::service::config(&database.config);
     config.head = std::time::Duration::from_secs(1);
     let service = TestService::start_with(config).await;
     let long_path = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(10_000));
@@ -209,11 +209,11 @@ async fn health_readiness_and_metrics_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreachable_clickhouse_is_said_with_a_time_to_retry() {
     let (database, _) = service_with_site().await;
-    let service = TestService::start(&database.clickhouse).await;
-    let mut config = crate::support::service::config(&database.clickhouse);
+    let service = TestService::start(&database.config).await;
+    let mut config = crate::support::service::config(&database.config);
     // A port that nobody listens on.
     config.clickhouse.url = "http://127.0.0.1:9".into();
-    let deaf = TestService::start_without_key(config).await;
+    let deaf = TestService::start_without_key(config, service.key.clone()).await;
     assert_eq!(deaf.send(Method::GET, "/healthz", None).await.status, 200);
     for path in ["/readyz", &format!("/api/websites/site_a/export?{RANGE}")] {
         let answer = deaf.send(Method::GET, path, Some(&service.key)).await;

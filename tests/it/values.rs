@@ -3,8 +3,7 @@
 use rowspout::pushdown::columns::{COLUMNS, TEXT_COLUMNS};
 use serde_json::Value;
 
-use crate::support::database;
-use crate::support::insert::{self, Event};
+use crate::support::insert::{self, Event, database};
 use crate::support::service::TestService;
 
 const DAY: &str = "start_date=2026-03-03&end_date=2026-03-03";
@@ -35,7 +34,7 @@ async fn the_published_example_comes_out_byte_for_byte() {
         .with("event_data", r#"{"plan":"pro"}"#);
     click.event_type = 2;
     insert::events(&database, "site_abc123", &[view, click]).await;
-    let service = TestService::start(&database.clickhouse).await;
+    let service = TestService::start(&database.config).await;
 
     let range = "start_date=2026-03-01&end_date=2026-03-07";
     let csv = service.export("site_abc123", range).await.text();
@@ -106,7 +105,7 @@ async fn hostile_values_in_every_column_survive_every_format() {
     insert::website(&database, "site_a").await;
     let events = hostile_events();
     insert::events(&database, "site_a", &events).await;
-    let service = TestService::start(&database.clickhouse).await;
+    let service = TestService::start(&database.config).await;
     let expected: Vec<[String; TEXT_COLUMNS.len()]> = events
         .iter()
         .map(|event| {
@@ -176,7 +175,7 @@ async fn milliseconds_appear_only_where_they_are_not_zero() {
         .map(|(id, offset)| Event::at(QUARTER_PAST_TEN + offset, id as u64))
         .collect();
     insert::events(&database, "site_a", &events).await;
-    let service = TestService::start(&database.clickhouse).await;
+    let service = TestService::start(&database.config).await;
     for (zone, ends) in [
         ("UTC", ["10:15:00Z", "10:15:00.001Z", "10:15:00.250Z", "10:15:00.999Z", "10:15:01Z", "10:16:00Z"]),
         ("Etc/UTC", ["10:15:00Z", "10:15:00.001Z", "10:15:00.250Z", "10:15:00.999Z", "10:15:01Z", "10:16:00Z"]),
@@ -205,7 +204,7 @@ async fn filters_choose_the_rows_that_plain_sql_chooses() {
         .collect();
     insert::events(&database, "site_a", &events).await;
     insert::events(&database, "site_b", &events[..10]).await;
-    let service = TestService::start(&database.clickhouse).await;
+    let service = TestService::start(&database.config).await;
     for (query, filter) in [
         ("", "NOT is_bot"),
         ("&include_bots=true", "1"),

@@ -3,7 +3,20 @@
 use rowspout::catalog::Catalog;
 use rowspout::pushdown::columns::TEXT_COLUMNS;
 
-use super::TestDatabase;
+use super::{TestDatabase, clickhouse};
+
+/// A fresh database with the tables in it.
+pub(crate) async fn database() -> TestDatabase {
+    with_tables(clickhouse().await).await
+}
+
+/// The database with the tables in it.
+pub(crate) async fn with_tables(database: TestDatabase) -> TestDatabase {
+    rowspout::schema::apply(&database.config)
+        .await
+        .expect("tables");
+    database
+}
 
 /// An event as the table holds it.
 #[derive(Clone, Debug)]
@@ -42,7 +55,7 @@ impl Event {
 /// Adds a website.
 pub(crate) async fn website(database: &TestDatabase, id: &str) {
     let id = rowspout::request::WebsiteId::parse(id).expect("an id");
-    Catalog::new(&database.clickhouse)
+    Catalog::new(&database.config)
         .add_website(&id, "A website", "UTC")
         .await
         .expect("a new website");

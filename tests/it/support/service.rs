@@ -67,6 +67,11 @@ impl TestService {
             .create_key(&[], "test")
             .await
             .expect("a key");
+        Self::start_without_key(config, key).await
+    }
+
+    /// A service with these settings, whose ClickHouse may not even be there.
+    pub(crate) async fn start_without_key(config: Config, key: String) -> Self {
         let listener = TcpListener::bind(config.listen).await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel::<()>();
