@@ -3,10 +3,11 @@
 use bytes::Bytes;
 
 use super::FileInfo;
-use super::copy::{STEP, Seen, Special, copy_piece, copy_text};
+use super::copy::{Seen, Special, copy_piece, copy_text};
 use super::output::Output;
 use super::rows::{Dictionaries, MAX_QUICK_BYTES, PIECE_BYTES, PlainRows, as_utf8};
 use super::timestamp::{self, TimestampText, no_text};
+use super::vector::{Block, STEP};
 use crate::decode::{Batch, EventType};
 use crate::error::Result;
 use crate::pushdown::columns::{COLUMNS, EVENT_DATA, TEXT_COLUMNS};
@@ -26,8 +27,9 @@ struct NeedsQuotes;
 
 impl Special for NeedsQuotes {
     #[inline(always)]
-    fn is_special(byte: u8) -> bool {
-        (byte == b',') | (byte == b'"') | (byte == b'\n') | (byte == b'\r')
+    fn among(block: Block) -> Block {
+        let breaks = block.equals(b'\n').or(block.equals(b'\r'));
+        block.equals(b',').or(block.equals(b'"')).or(breaks)
     }
 }
 
@@ -164,12 +166,26 @@ fn quote(text: &[u8], out: &mut [u8], mut at: usize) -> Option<usize> {
     Some(at + 1)
 }
 
+/// Copies a text with each quote twice. `None` where `out` has not twice the text's length and a step more.
 #[inline]
 fn double_quotes(text: &[u8], out: &mut [u8], mut at: usize) -> Option<usize> {
-    let out = out.get_mut(..at + 2 * text.len() + 1)?;
-    for &byte in text {
-        out[at] = byte;
-        out[at + 1] = b'"';
+    let mut rest = text;
+    while let Some(block) = rest.first_chunk() {
+        *out.get_mut(at..)?.first_chunk_mut()? = *block;
+        let quotes = Block::load(block).equals(b'"').high_bits();
+        if quotes == 0 {
+            rest = &rest[STEP..];
+            at += STEP;
+        } else {
+            let first = quotes.trailing_zeros() as usize;
+            rest = &rest[first + 1..];
+            at += first + 2;
+            *out.get_mut(at - 1)? = b'"';
+        }
+    }
+    for &byte in rest {
+        *out.get_mut(at)? = byte;
+        *out.get_mut(at + 1)? = b'"';
         at += 1 + usize::from(byte == b'"');
     }
     Some(at)
@@ -178,13 +194,14 @@ fn double_quotes(text: &[u8], out: &mut [u8], mut at: usize) -> Option<usize> {
 /// Writes any text as a cell.
 fn cell(output: &mut Output, text: &[u8]) {
     let text = as_utf8(text);
-    if !text.iter().any(|&byte| NeedsQuotes::is_special(byte)) {
+    let needs_quotes = |byte: &u8| matches!(byte, b',' | b'"' | b'\n' | b'\r');
+    if !text.iter().any(needs_quotes) {
         output.put(&text);
         return;
     }
     output.put_byte(b'"');
     for piece in text.chunks(PIECE_BYTES) {
-        let room = output.room(2 * piece.len() + 1);
+        let room = output.room(2 * piece.len() + STEP);
         if let Some(written) = double_quotes(piece, room, 0) {
             output.advance(written);
         }

@@ -6,11 +6,12 @@
 use bytes::Bytes;
 
 use super::FileInfo;
-use super::copy::{STEP, Seen, Special, copy_piece, copy_text};
-use super::json_text::{self, LineBreaks};
+use super::copy::{Seen, Special, copy_piece, copy_text};
+use super::json_text::{self, LineBreaks, NeedsEscape};
 use super::output::Output;
 use super::rows::{Dictionaries, MAX_QUICK_BYTES, PlainRows, as_utf8};
 use super::timestamp::{self, TimestampText, no_text};
+use super::vector::{Block, STEP};
 use crate::decode::{Batch, EventType};
 use crate::error::Result;
 use crate::pushdown::columns::{EVENT_DATA, TEXT_COLUMNS};
@@ -74,15 +75,6 @@ fn event_type(event_type: EventType) -> &'static Piece {
     match event_type {
         EventType::Pageview => &PAGEVIEW,
         EventType::Event => &EVENT,
-    }
-}
-
-struct NeedsEscape;
-
-impl Special for NeedsEscape {
-    #[inline(always)]
-    fn is_special(byte: u8) -> bool {
-        (byte < 0x20) | (byte == b'"') | (byte == b'\\')
     }
 }
 
@@ -239,8 +231,8 @@ struct Nothing;
 
 impl Special for Nothing {
     #[inline(always)]
-    fn is_special(_: u8) -> bool {
-        false
+    fn among(_: Block) -> Block {
+        Block::zero()
     }
 }
 

@@ -64,7 +64,7 @@ impl Dictionaries {
         batch: &Batch<'_>,
         mut render: impl FnMut(&mut Output, usize, &[u8]),
     ) {
-        self.rendered.rewind(0);
+        self.rendered.clear();
         for (index, (ends, column)) in self.ends.iter_mut().zip(&batch.text).enumerate() {
             ends.clear();
             if let TextColumn::Dictionary { bytes, entries, .. } = *column {
@@ -84,7 +84,7 @@ impl Dictionaries {
         };
         let code = codes[row] as usize;
         let (start, end) = (self.ends[column][code], self.ends[column][code + 1]);
-        Some(&self.rendered.written(0)[start..end])
+        Some(&self.rendered.written()[start..end])
     }
 }
 
