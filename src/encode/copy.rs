@@ -102,6 +102,70 @@ pub(super) fn copy_text<S: Special>(
     Some(to + left)
 }
 
+/// Most bytes of a run: each byte of a block can count to 255.
+const MAX_RUN_BYTES: usize = 255 * STEP;
+
+/// Copies texts that lie one byte apart, as RowBinary has short ones, to `out[at..]`, with a comma in the place of that
+/// byte: the whole run at once. Gives the offset behind it. `None` where they don't lie so, where a special byte
+/// is among them, and where there are not [`STEP`] bytes from the last step on, in front or behind.
+///
+/// The bytes between are lengths, and may be special themselves. They are known, so special bytes are counted: if there
+/// are as many as among the lengths, none is in a text.
+#[inline(always)]
+pub(super) fn copy_run<S: Special>(
+    bytes: &[u8],
+    spans: &[Span],
+    special_lengths: &[u8; 128],
+    out: &mut [u8],
+    at: usize,
+    seen: &mut Seen,
+) -> Option<usize> {
+    let (first, others) = spans.split_first()?;
+    let start = first.start;
+    let mut end = start + first.len;
+    let mut apart = 0;
+    let mut expected = 0;
+    for span in others {
+        apart |= span.start.wrapping_sub(end).wrapping_sub(1);
+        // A length that is not one byte long doesn't leave one byte between.
+        expected += u32::from(special_lengths[span.len as usize & 127]);
+        end = span.start.wrapping_add(span.len);
+    }
+    let mut left = end.wrapping_sub(start) as usize;
+    if apart != 0 || left > MAX_RUN_BYTES {
+        return None;
+    }
+    let mut from = start as usize;
+    let mut to = at;
+    let mut found = Block::zero();
+    let mut any = Block::zero();
+    while left > STEP {
+        let block = bytes.get(from..)?.first_chunk()?;
+        *out.get_mut(to..)?.first_chunk_mut()? = *block;
+        let block = Block::load(block);
+        found = found.count(S::among(block));
+        any = any.or(block);
+        from += STEP;
+        to += STEP;
+        left -= STEP;
+    }
+    let block = bytes.get(from..)?.first_chunk()?;
+    *out.get_mut(to..)?.first_chunk_mut()? = *block;
+    let block = Block::load(block);
+    let mask = Block::load(MASKS.get(left)?);
+    found = found.count(S::among(block).and(mask));
+    seen.any = seen.any.or(any.or(block.and(mask)));
+    if found.sum() != expected {
+        return None;
+    }
+    let end = to + left;
+    let run = out.get_mut(at..end)?;
+    for span in others {
+        *run.get_mut((span.start - start) as usize - 1)? = b',';
+    }
+    Some(end)
+}
+
 /// Copies the first `len` bytes of a piece that has room behind them.
 #[inline(always)]
 pub(super) fn copy_piece<const N: usize>(

@@ -9,7 +9,7 @@ use super::FileInfo;
 use super::copy::{Seen, Special, copy_piece, copy_text};
 use super::json_text::{self, LineBreaks, NeedsEscape};
 use super::output::Output;
-use super::rows::{Dictionaries, MAX_QUICK_BYTES, PlainRows, as_utf8};
+use super::rows::{Dictionaries, MAX_QUICK_BYTES, PlainRows, as_utf8, text_bytes};
 use super::timestamp::{self, TimestampText, no_text};
 use super::vector::{Block, STEP};
 use crate::decode::{Batch, EventType};
@@ -190,7 +190,8 @@ fn quick_row(
     plain: &PlainRows<'_>,
     row: usize,
 ) -> Option<()> {
-    let (spans, text_bytes) = plain.row(row);
+    let spans = &plain.rows[row];
+    let text_bytes = text_bytes(spans);
     if text_bytes > MAX_QUICK_BYTES {
         return None;
     }
@@ -199,7 +200,7 @@ fn quick_row(
     let mut at = copy_piece(&first.0, first.1, out, 0)?;
     at = copy_piece(time, time_len, out, at)?;
     at = copy_piece(&kind.0, kind.1, out, at)?;
-    for (column, span) in spans.into_iter().enumerate() {
+    for (column, &span) in spans.iter().enumerate() {
         if span.len == 0 {
             at = copy_piece(&NULLS[column].0, NULLS[column].1, out, at)?;
         } else if column == EVENT_DATA {

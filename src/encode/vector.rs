@@ -11,8 +11,9 @@ pub(super) use imp::Block;
 #[allow(unsafe_code)]
 mod imp {
     use std::arch::x86_64::{
-        __m128i, _mm_and_si128, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8,
-        _mm_or_si128, _mm_set1_epi8, _mm_setzero_si128,
+        __m128i, _mm_and_si128, _mm_cmpeq_epi8, _mm_cvtsi128_si64, _mm_loadu_si128, _mm_min_epu8,
+        _mm_movemask_epi8, _mm_or_si128, _mm_sad_epu8, _mm_set1_epi8, _mm_setzero_si128,
+        _mm_sub_epi8, _mm_unpackhi_epi64,
     };
 
     use super::STEP;
@@ -56,6 +57,24 @@ mod imp {
         pub(in crate::encode) fn and(self, other: Self) -> Self {
             // SAFETY: every x86-64 has SSE2.
             Self(unsafe { _mm_and_si128(self.0, other.0) })
+        }
+
+        /// Adds one to each byte for which `holds` has ones.
+        #[inline(always)]
+        pub(in crate::encode) fn count(self, holds: Self) -> Self {
+            // SAFETY: every x86-64 has SSE2.
+            Self(unsafe { _mm_sub_epi8(self.0, holds.0) })
+        }
+
+        /// The sum of the bytes.
+        #[inline(always)]
+        pub(in crate::encode) fn sum(self) -> u32 {
+            // SAFETY: every x86-64 has SSE2.
+            unsafe {
+                let halves = _mm_sad_epu8(self.0, _mm_setzero_si128());
+                let high = _mm_cvtsi128_si64(_mm_unpackhi_epi64(halves, halves));
+                (_mm_cvtsi128_si64(halves) + high) as u32
+            }
         }
 
         /// The highest bit of each byte, that of the first byte lowest.
@@ -106,6 +125,18 @@ mod imp {
             Self(std::array::from_fn(|i| self.0[i] & other.0[i]))
         }
 
+        /// Adds one to each byte for which `holds` has ones.
+        #[inline(always)]
+        pub(in crate::encode) fn count(self, holds: Self) -> Self {
+            Self(std::array::from_fn(|i| self.0[i].wrapping_sub(holds.0[i])))
+        }
+
+        /// The sum of the bytes.
+        #[inline(always)]
+        pub(in crate::encode) fn sum(self) -> u32 {
+            self.0.iter().map(|&byte| u32::from(byte)).sum()
+        }
+
         /// The highest bit of each byte, that of the first byte lowest.
         #[inline(always)]
         pub(in crate::encode) fn high_bits(self) -> u32 {
@@ -139,6 +170,16 @@ mod tests {
                 assert_eq!(both.high_bits(), bits(&|own| own <= byte && own <= 0x20));
             }
             assert_eq!(Block::zero().high_bits(), 0);
+            assert_eq!(
+                block.sum(),
+                bytes.iter().map(|&byte| u32::from(byte)).sum::<u32>()
+            );
+            let counted = Block::zero()
+                .count(block.at_most(0x7f))
+                .count(block.at_most(0x1f));
+            let expected = block.at_most(0x7f).high_bits().count_ones()
+                + block.at_most(0x1f).high_bits().count_ones();
+            assert_eq!(counted.sum(), expected);
         }
     }
 }
