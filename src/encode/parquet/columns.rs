@@ -67,8 +67,12 @@ impl WriteColumns {
         }
         for (builder, text) in self.text.iter_mut().zip(&batch.text) {
             match *text {
-                TextColumn::Plain { bytes, spans } => {
-                    for span in &spans[start..end] {
+                TextColumn::Plain {
+                    bytes,
+                    spans,
+                    stride,
+                } => {
+                    for span in spans.iter().step_by(stride).take(end).skip(start) {
                         builder.push(span.of(bytes));
                     }
                 }
