@@ -184,10 +184,10 @@ impl Library {
 ///
 /// `pointer` is null or a string that ends in a zero byte and lives for the call.
 unsafe fn text(pointer: *const c_char) -> Option<String> {
+    if pointer.is_null() {
+        return None;
+    }
     // SAFETY: as this function's caller promises.
-    (!pointer.is_null()).then(|| {
-        unsafe { CStr::from_ptr(pointer) }
-            .to_string_lossy()
-            .into_owned()
-    })
+    let text = unsafe { CStr::from_ptr(pointer) };
+    Some(text.to_string_lossy().into_owned())
 }
