@@ -1,6 +1,7 @@
 //! Settings: flags, then `ROWSPOUT_*` environment, then `rowspout.toml`, then defaults, resolved once.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub const DEFAULT_MAX_EXPORTS: usize = 32;
 pub const DEFAULT_MAX_QUERY_SECONDS: u64 = 3_600;
 /// Most memory that ClickHouse may use for one export's query, in bytes.
 pub const DEFAULT_MAX_QUERY_BYTES: u64 = 4 << 30;
+/// Requests that one key may send in a minute; one more is refused with 429.
+pub const DEFAULT_REQUESTS_PER_MINUTE: u32 = 6_000;
 /// Time that a client has to send a request's head, in seconds.
 pub const DEFAULT_HEAD_SECONDS: u64 = 10;
 /// Time that exports in flight have to finish after SIGTERM, in seconds.
@@ -53,6 +56,8 @@ pub struct Layer {
     pub max_query_seconds: Option<u64>,
     /// Most memory of an export's query, in bytes. [`DEFAULT_MAX_QUERY_BYTES`]
     pub max_query_bytes: Option<u64>,
+    /// Requests that one key may send in a minute. [`DEFAULT_REQUESTS_PER_MINUTE`]
+    pub requests_per_minute: Option<u32>,
     /// Time for a request's head, in seconds. [`DEFAULT_HEAD_SECONDS`]
     pub head_seconds: Option<u64>,
     /// Time for exports in flight after SIGTERM, in seconds. [`DEFAULT_GRACE_SECONDS`]
@@ -119,6 +124,8 @@ pub struct Config {
     pub max_query: Duration,
     /// Most memory of an export's query, in bytes.
     pub max_query_bytes: u64,
+    /// Requests that one key may send in a minute.
+    pub requests_per_minute: NonZeroU32,
     /// Time for a request's head.
     pub head: Duration,
     /// Time for exports in flight after SIGTERM.
@@ -161,6 +168,10 @@ impl Config {
                 "max_exports is 0, so no export could ever run: give 1 or more",
             ));
         }
+        let requests_per_minute = first!(requests_per_minute).unwrap_or(DEFAULT_REQUESTS_PER_MINUTE);
+        let requests_per_minute = NonZeroU32::new(requests_per_minute).ok_or_else(|| {
+            Error::usage("requests_per_minute is 0, so no key could ever ask: give 1 or more")
+        })?;
         Ok(Self {
             listen: parse_address("listen", &listen)?,
             clickhouse: ClickHouse {
@@ -177,6 +188,7 @@ impl Config {
                 first!(max_query_seconds).unwrap_or(DEFAULT_MAX_QUERY_SECONDS),
             ),
             max_query_bytes: first!(max_query_bytes).unwrap_or(DEFAULT_MAX_QUERY_BYTES),
+            requests_per_minute,
             head: Duration::from_secs(first!(head_seconds).unwrap_or(DEFAULT_HEAD_SECONDS)),
             grace: Duration::from_secs(first!(grace_seconds).unwrap_or(DEFAULT_GRACE_SECONDS)),
         })
@@ -201,6 +213,7 @@ impl Layer {
             max_exports: number("ROWSPOUT_MAX_EXPORTS")?,
             max_query_seconds: number("ROWSPOUT_MAX_QUERY_SECONDS")?,
             max_query_bytes: number("ROWSPOUT_MAX_QUERY_BYTES")?,
+            requests_per_minute: number("ROWSPOUT_REQUESTS_PER_MINUTE")?,
             head_seconds: number("ROWSPOUT_HEAD_SECONDS")?,
             grace_seconds: number("ROWSPOUT_GRACE_SECONDS")?,
         })

@@ -31,6 +31,10 @@ pub mod load;
 
 pub mod engine;
 
+pub mod catalog;
+
+pub mod demo;
+
 pub mod schema;
 
 pub mod cli;

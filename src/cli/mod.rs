@@ -1,3 +1,142 @@
-//! One file a subcommand, no logic of its own.
+//! The command line: one file a subcommand, none with logic of its own.
 
-pub mod engine;
+mod demo;
+mod engine;
+mod export;
+mod key;
+mod load;
+mod schema;
+mod serve;
+mod site;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Layer};
+use crate::error::{Error, Result};
+
+/// Streams raw web-analytics events out of ClickHouse, as CSV, JSON, NDJSON and Parquet.
+#[derive(Parser)]
+#[command(name = "rowspout", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything on one machine, nothing to install: an engine, a million events, the service
+    Demo(demo::DemoArgs),
+    /// The service
+    Serve(serve::ServeArgs),
+    /// The embedded ClickHouse, over its HTTP interface
+    Engine(engine::EngineArgs),
+    /// Creates or shows the tables
+    Schema(schema::SchemaArgs),
+    /// Adds or lists websites
+    Site(site::SiteArgs),
+    /// Makes, lists or revokes keys
+    Key(key::KeyArgs),
+    /// Loads a file of events into a website
+    Load(load::LoadArgs),
+    /// Writes a website's events into a file, without a server
+    Export(export::ExportArgs),
+}
+
+/// Settings that every command understands. The password has no flag: other users could read it in the process list.
+#[derive(Args)]
+#[command(next_help_heading = "Settings")]
+struct Settings {
+    /// Settings file, instead of rowspout.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// ClickHouse's HTTP interface [env: ROWSPOUT_CLICKHOUSE_URL]
+    #[arg(long, global = true, value_name = "URL")]
+    clickhouse_url: Option<String>,
+    /// ClickHouse user [env: ROWSPOUT_CLICKHOUSE_USER; the password: ROWSPOUT_CLICKHOUSE_PASSWORD]
+    #[arg(long, global = true, value_name = "USER")]
+    clickhouse_user: Option<String>,
+    /// Database of the tables [env: ROWSPOUT_CLICKHOUSE_DATABASE]
+    #[arg(long, global = true, value_name = "NAME")]
+    clickhouse_database: Option<String>,
+    /// Table or view that events are read from [env: ROWSPOUT_EVENTS_TABLE]
+    #[arg(long, global = true, value_name = "NAME")]
+    events_table: Option<String>,
+    /// The embedded engine's libchdb.so [env: ROWSPOUT_LIBCHDB]
+    #[arg(long, global = true, value_name = "FILE")]
+    libchdb: Option<PathBuf>,
+}
+
+impl Settings {
+    fn resolve(self, listen: Option<String>) -> Result<Config> {
+        let flags = Layer {
+            listen,
+            clickhouse_url: self.clickhouse_url,
+            clickhouse_user: self.clickhouse_user,
+            clickhouse_database: self.clickhouse_database,
+            events_table: self.events_table,
+            libchdb: self.libchdb,
+            ..Layer::default()
+        };
+        Config::resolve(
+            flags,
+            Layer::from_environment()?,
+            Layer::from_file(self.config.as_deref())?,
+        )
+    }
+}
+
+/// Runs the command that the process was started with.
+///
+/// # Errors
+///
+/// Whatever kept the command from doing its work; [`Error::exit_code`] is the process's.
+pub fn run() -> Result<()> {
+    let cli = Cli::parse();
+    log_to_stderr()?;
+    let listen = match &cli.command {
+        Command::Demo(args) => args.listen.clone(),
+        Command::Serve(args) => args.listen.clone(),
+        _ => None,
+    };
+    let config = cli.settings.resolve(listen)?;
+    // The engine keeps its own threads and runtime.
+    if let Command::Engine(args) = cli.command {
+        return engine::run(args, config.libchdb);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::internal("the runtime cannot be started").with_source(error))?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Demo(args) => demo::run(args, config).await,
+            Command::Serve(args) => serve::run(args, config).await,
+            Command::Engine(_) => Ok(()), // ran above
+            Command::Schema(args) => schema::run(args, &config).await,
+            Command::Site(args) => site::run(args, &config).await,
+            Command::Key(args) => key::run(args, &config).await,
+            Command::Load(args) => load::run(args, &config).await,
+            Command::Export(args) => export::run(args, &config).await,
+        }
+    })
+}
+
+/// Sends the log to standard error, at the level of `RUST_LOG` or `info`; as JSON where `ROWSPOUT_LOG=json`.
+fn log_to_stderr() -> Result<()> {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("rowspout=info,warn"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let set = if std::env::var("ROWSPOUT_LOG").is_ok_and(|form| form == "json") {
+        builder.json().try_init()
+    } else {
+        builder.with_target(false).try_init()
+    };
+    set.map_err(|error| Error::internal("the log cannot be set up").with_detail(error.to_string()))
+}

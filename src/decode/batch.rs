@@ -14,7 +14,7 @@ pub enum EventType {
 
 impl EventType {
     /// The name that parameters, files and the table use.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pageview => "pageview",
             Self::Event => "event",

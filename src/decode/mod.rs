@@ -6,9 +6,11 @@
 //! one partial row ([`MAX_ROW_BYTES`]). No I/O, and "need more bytes" is an outcome, not an error.
 
 mod batch;
+mod partial;
 mod rowbinary;
 
 pub use batch::{Batch, EventType, Span, TextColumn};
+pub use rowbinary::RowBinaryDecoder;
 
 /// Most rows of one batch.
 pub const MAX_BATCH_ROWS: usize = 8_192;
@@ -18,3 +20,6 @@ pub const MAX_BATCH_BYTES: usize = 1 << 20;
 
 /// Longest row the decoder takes, in bytes on the wire: what it may hold while a row is incomplete.
 pub const MAX_ROW_BYTES: usize = 32 << 20;
+
+/// Bytes of a row in front of its texts: marker, instant, event id and offset.
+pub const FIXED_ROW_BYTES: usize = 1 + 8 + 8 + 2;

@@ -1,1 +1,458 @@
-//! RowBinary to batches.
+//! RowBinary to batches: ClickHouse's row format, little-endian, field after field without any frame.
+//!
+//! One row on the wire:
+//!
+//! ```text
+//! marker u8 | timestamp i64, ms | event_id u64 | offset i16, minutes | 15 × (length LEB128, text)
+//! ```
+//!
+//! The marker is the event type's number, plus 2 where the row is fresh, so 1 to 4: the only bytes a row can start
+//! with. ClickHouse appends the text of an exception behind the last row it sent, and no such text starts so.
+//!
+//! Format: <https://clickhouse.com/docs/interfaces/formats/RowBinary>.
+
+use bytes::Bytes;
+
+use super::partial::PartialRow;
+use super::{Batch, EventType, MAX_BATCH_BYTES, MAX_BATCH_ROWS, MAX_ROW_BYTES, Span, TextColumn};
+use crate::error::{Error, ErrorKind, Position, Result};
+use crate::pushdown::columns::TEXT_COLUMNS;
+
+/// Bytes in front of a row's texts.
+pub(super) const HEAD_BYTES: usize = 1 + 8 + 8 + 2;
+
+/// Fewest bytes of a row: the head, and a length of zero for each text.
+pub(super) const MIN_ROW_BYTES: usize = HEAD_BYTES + TEXT_COLUMNS.len();
+
+/// How much of what stands where a row should start goes to the log, in bytes.
+const DETAIL_BYTES: usize = 4 << 10;
+
+/// Spans of one column. Some cache lines more than a power of two, so that the columns' rows don't all
+/// fall into the same cache set.
+const STRIDE: usize = MAX_BATCH_ROWS + 24;
+
+type Columns = [[Span; STRIDE]; TEXT_COLUMNS.len()];
+
+/// What stands in front of a row's texts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    pub(super) marker: u8,
+    pub(super) timestamp: i64,
+    pub(super) event_id: u64,
+    pub(super) offset: i16,
+}
+
+impl Head {
+    #[inline(always)]
+    pub(super) fn read(b: &[u8; HEAD_BYTES]) -> Self {
+        Self {
+            marker: b[0],
+            timestamp: i64::from_le_bytes([b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8]]),
+            event_id: u64::from_le_bytes([b[9], b[10], b[11], b[12], b[13], b[14], b[15], b[16]]),
+            offset: i16::from_le_bytes([b[17], b[18]]),
+        }
+    }
+
+    #[inline(always)]
+    fn key(self) -> (i64, u64) {
+        (self.timestamp, self.event_id)
+    }
+
+    #[inline(always)]
+    fn event_type(self) -> EventType {
+        if self.marker & 1 == 1 {
+            EventType::Pageview
+        } else {
+            EventType::Event
+        }
+    }
+
+    /// Whether the row arrived so long before the export that no insert can still add to its like.
+    #[inline(always)]
+    fn settled(self) -> bool {
+        self.marker <= 2
+    }
+}
+
+/// Whether a row can start with this byte.
+#[inline(always)]
+pub(super) fn is_marker(byte: u8) -> bool {
+    byte.wrapping_sub(1) < 4
+}
+
+/// Why a row cannot be read here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The row goes on behind the last byte.
+    Short,
+    /// No row starts here.
+    NotARow,
+    /// The length of this text column does not fit 32 bits.
+    Length(usize),
+    /// The row is longer than [`MAX_ROW_BYTES`].
+    TooLong,
+    /// The row's key is smaller than the one before.
+    Order,
+}
+
+/// Reads a LEB128 number of at most 32 bits at `at`; gives it with the offset behind it, or `None` where the bytes
+/// end before it does.
+#[inline]
+pub(super) fn read_length(bytes: &[u8], at: usize, column: usize) -> Result<(u32, usize), Stop> {
+    let mut value = 0u64;
+    for (i, &byte) in bytes
+        .get(at..)
+        .unwrap_or_default()
+        .iter()
+        .take(5)
+        .enumerate()
+    {
+        value |= u64::from(byte & 0x7f) << (7 * i);
+        if byte < 0x80 {
+            return match u32::try_from(value) {
+                Ok(length) => Ok((length, at + i + 1)),
+                Err(_) => Err(Stop::Length(column)),
+            };
+        }
+    }
+    if bytes.len().saturating_sub(at) < 5 {
+        Err(Stop::Short)
+    } else {
+        Err(Stop::Length(column))
+    }
+}
+
+/// Finds one row's texts, from `at` on; gives the offset behind the row.
+#[inline(always)]
+fn find_texts(
+    bytes: &[u8],
+    mut at: usize,
+    row: usize,
+    columns: &mut Columns,
+) -> Result<usize, Stop> {
+    for (index, column) in columns.iter_mut().enumerate() {
+        let Some(&first) = bytes.get(at) else {
+            return Err(Stop::Short);
+        };
+        let len;
+        if first < 0x80 {
+            len = u32::from(first);
+            at += 1;
+        } else {
+            (len, at) = read_length(bytes, at, index)?;
+        }
+        column[row] = Span {
+            start: at as u32,
+            len,
+        };
+        at += len as usize;
+    }
+    if at > bytes.len() {
+        return Err(Stop::Short);
+    }
+    Ok(at)
+}
+
+/// RowBinary to batches of rows, whatever the sizes of the chunks.
+///
+/// A batch borrows from the decoder, so it is used before the next call. Work for a row is proportional to its
+/// length, also where it arrives in many small chunks.
+#[derive(Debug)]
+pub struct RowBinaryDecoder {
+    /// The chunk being read and the offset of the next row in it.
+    chunk: Bytes,
+    at: usize,
+    /// The row that the end of a chunk went through: at most [`MAX_ROW_BYTES`].
+    partial: PartialRow,
+    /// The batch being delivered: at most [`MAX_BATCH_ROWS`] rows.
+    timestamps: Vec<i64>,
+    event_ids: Vec<u64>,
+    offsets: Vec<i16>,
+    event_types: Vec<EventType>,
+    spans: Vec<[Span; STRIDE]>,
+    /// Rows delivered, and the bytes of the stream in front of the next one.
+    rows: u64,
+    bytes: u64,
+    last_key: Option<(i64, u64)>,
+    last_key_is_unique: bool,
+}
+
+impl Default for RowBinaryDecoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl RowBinaryDecoder {
+    /// A decoder at the start of a stream.
+    pub fn new() -> Self {
+        Self {
+            chunk: Bytes::new(),
+            at: 0,
+            partial: PartialRow::new(),
+            timestamps: Vec::with_capacity(MAX_BATCH_ROWS),
+            event_ids: Vec::with_capacity(MAX_BATCH_ROWS),
+            offsets: Vec::with_capacity(MAX_BATCH_ROWS),
+            event_types: Vec::with_capacity(MAX_BATCH_ROWS),
+            spans: vec![[Span::default(); STRIDE]; TEXT_COLUMNS.len()],
+            rows: 0,
+            bytes: 0,
+            last_key: None,
+            last_key_is_unique: true,
+        }
+    }
+
+    /// Takes the next bytes of the stream. Only called when [`next_batch`](Self::next_batch) has returned `None`:
+    /// what it has not read of the chunk before would be lost.
+    pub fn push(&mut self, chunk: Bytes) {
+        debug_assert!(
+            self.at == self.chunk.len(),
+            "a chunk is pushed before the last one is read"
+        );
+        self.chunk = chunk;
+        self.at = 0;
+    }
+
+    /// The next rows, or `None` where more bytes are needed.
+    ///
+    /// # Errors
+    ///
+    /// Where no row starts at a row's place, a length does not fit 32 bits, a row is longer than [`MAX_ROW_BYTES`], or
+    /// rows are not in the order of (timestamp, event_id). The rows before the bad one are delivered first; from then
+    /// on every call gives the error again.
+    pub fn next_batch(&mut self) -> Result<Option<Batch<'_>>> {
+        self.partial.release();
+        self.timestamps.clear();
+        self.event_ids.clear();
+        self.offsets.clear();
+        self.event_types.clear();
+
+        if !self.partial.is_empty() {
+            return self.next_partial();
+        }
+        if self.at == self.chunk.len() {
+            self.chunk = Bytes::new();
+            self.at = 0;
+            return Ok(None);
+        }
+
+        let start = self.at;
+        let (settled_rows, stop) = self.read_rows();
+        let rows = self.timestamps.len();
+        if rows == 0 {
+            return match stop {
+                Some(Stop::Short) | None => self.next_partial(),
+                Some(stop) => Err(self.error(stop, &self.chunk[self.at..])),
+            };
+        }
+        self.rows += rows as u64;
+        self.bytes += (self.at - start) as u64;
+        let bytes = &self.chunk[start..];
+        let text = std::array::from_fn(|column| TextColumn::Plain {
+            bytes,
+            spans: &self.spans[column][..rows],
+        });
+        Ok(Some(Batch {
+            timestamps: &self.timestamps,
+            event_ids: &self.event_ids,
+            offsets: &self.offsets,
+            event_types: &self.event_types,
+            settled_rows,
+            text,
+        }))
+    }
+
+    /// Reads the whole rows of the chunk, until a batch is full or a row cannot be read. Gives the settled rows among
+    /// them and why it stopped.
+    fn read_rows(&mut self) -> (u64, Option<Stop>) {
+        let bytes = &self.chunk[self.at..];
+        let Some(columns) = self.spans.first_chunk_mut() else {
+            return (0, None);
+        };
+        let mut last_key = self.last_key.unwrap_or((i64::MIN, 0));
+        let mut unique = self.last_key_is_unique;
+        let mut any = self.last_key.is_some();
+        let mut settled = 0u64;
+        let mut at = 0;
+        let mut stop = None;
+        for row in 0..MAX_BATCH_ROWS {
+            if at >= MAX_BATCH_BYTES {
+                break;
+            }
+            let rest = &bytes[at..];
+            let Some(head) = rest.first_chunk::<HEAD_BYTES>() else {
+                stop = match rest.first() {
+                    Some(&byte) if !is_marker(byte) => Some(Stop::NotARow),
+                    _ => Some(Stop::Short),
+                };
+                break;
+            };
+            let head = Head::read(head);
+            if !is_marker(head.marker) {
+                stop = Some(Stop::NotARow);
+                break;
+            }
+            let end = match find_texts(bytes, at + HEAD_BYTES, row, columns) {
+                Ok(end) => end,
+                Err(reason) => {
+                    stop = Some(reason);
+                    break;
+                }
+            };
+            if end - at > MAX_ROW_BYTES {
+                stop = Some(Stop::TooLong);
+                break;
+            }
+            if head.key() < last_key {
+                stop = Some(Stop::Order);
+                break;
+            }
+            unique = !any || head.key() != last_key;
+            any = true;
+            last_key = head.key();
+            settled += u64::from(head.settled());
+            self.timestamps.push(head.timestamp);
+            self.event_ids.push(head.event_id);
+            self.offsets.push(head.offset);
+            self.event_types.push(head.event_type());
+            at = end;
+        }
+        if any {
+            self.last_key = Some(last_key);
+            self.last_key_is_unique = unique;
+        }
+        self.at += at;
+        (settled, stop)
+    }
+
+    /// Completes the row that the end of a chunk went through and delivers it alone.
+    fn next_partial(&mut self) -> Result<Option<Batch<'_>>> {
+        match self.partial.fill(&self.chunk, &mut self.at) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.chunk = Bytes::new();
+                self.at = 0;
+                return Ok(None);
+            }
+            Err(stop) => return Err(self.error(stop, self.partial.bytes())),
+        }
+        let Some(head) = self.partial.head() else {
+            return Err(self.error(Stop::NotARow, self.partial.bytes()));
+        };
+        if self.last_key.is_some_and(|last| head.key() < last) {
+            return Err(self.error(Stop::Order, &[]));
+        }
+        self.last_key_is_unique = self.last_key != Some(head.key());
+        self.last_key = Some(head.key());
+        self.rows += 1;
+        self.bytes += self.partial.bytes().len() as u64;
+        self.partial.deliver();
+
+        self.timestamps.push(head.timestamp);
+        self.event_ids.push(head.event_id);
+        self.offsets.push(head.offset);
+        self.event_types.push(head.event_type());
+        let bytes = self.partial.bytes();
+        let spans = self.partial.spans();
+        Ok(Some(Batch {
+            timestamps: &self.timestamps,
+            event_ids: &self.event_ids,
+            offsets: &self.offsets,
+            event_types: &self.event_types,
+            settled_rows: u64::from(head.settled()),
+            text: std::array::from_fn(|column| TextColumn::Plain {
+                bytes,
+                spans: std::slice::from_ref(&spans[column]),
+            }),
+        }))
+    }
+
+    /// Says that the stream has ended.
+    ///
+    /// # Errors
+    ///
+    /// Where it ended inside a row.
+    pub fn finish(&self) -> Result<()> {
+        let unread = &self.chunk[self.at..];
+        if self.partial.is_empty() && unread.is_empty() {
+            return Ok(());
+        }
+        let row = self.rows + 1;
+        let mut rest = self.partial.bytes().to_vec();
+        rest.extend_from_slice(&unread[..unread.len().min(DETAIL_BYTES)]);
+        // The end of it: where ClickHouse broke off inside a row, its exception's text stands behind.
+        let tail = &rest[rest.len().saturating_sub(DETAIL_BYTES)..];
+        Err(Error::new(
+            ErrorKind::Internal,
+            format!("the stream from ClickHouse ended inside row {row}"),
+        )
+        .at(self.position(None))
+        .with_detail(readable(tail)))
+    }
+
+    /// Rows delivered so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The key (timestamp, event_id) of the last row delivered.
+    pub fn last_key(&self) -> Option<(i64, u64)> {
+        self.last_key
+    }
+
+    /// Whether the last row delivered has another key than the one before it.
+    pub fn last_key_is_unique(&self) -> bool {
+        self.last_key_is_unique
+    }
+
+    fn position(&self, column: Option<usize>) -> Position {
+        Position {
+            row: Some(self.rows + 1),
+            line: None,
+            column: column.and_then(|column| TEXT_COLUMNS.get(column).copied()),
+            byte: Some(self.bytes),
+        }
+    }
+
+    /// The error for the next row, whose bytes start `found`.
+    fn error(&self, stop: Stop, found: &[u8]) -> Error {
+        let row = self.rows + 1;
+        let found = &found[..found.len().min(DETAIL_BYTES)];
+        match stop {
+            Stop::NotARow | Stop::Short => Error::new(
+                ErrorKind::Internal,
+                format!("the stream from ClickHouse broke off at row {row}"),
+            )
+            .at(self.position(None))
+            .with_detail(readable(found)),
+            Stop::Length(column) => Error::new(
+                ErrorKind::Internal,
+                format!("the stream from ClickHouse is damaged at row {row}: a length of more than 32 bits"),
+            )
+            .at(self.position(Some(column)))
+            .with_detail(readable(found)),
+            Stop::TooLong => Error::new(
+                ErrorKind::Internal,
+                format!(
+                    "row {row} is longer than {} MiB, the most an export carries: shorten its texts in the table",
+                    MAX_ROW_BYTES >> 20
+                ),
+            )
+            .at(self.position(None)),
+            Stop::Order => Error::new(
+                ErrorKind::Internal,
+                format!("rows out of order: row {row} comes before the row in front of it"),
+            )
+            .at(self.position(None)),
+        }
+    }
+}
+
+/// Bytes of any kind as one line for the log.
+fn readable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).escape_debug().collect()
+}
+
+#[cfg(test)]
+#[path = "rowbinary_tests.rs"]
+mod tests;

@@ -1,4 +1,125 @@
 //! Batches of rows to a format's bytes.
 //!
-//! In: [`Batch`](crate::decode::Batch)es, in the order of the export. Out: chunks of bytes that make one file, the
-//! same however the rows were cut into batches. No I/O.
+//! In: [`Batch`]es, in the order of the export. Out: chunks of bytes that make one file, the same however the rows
+//! were cut into batches. Cost: text formats look at each byte about once while they copy it; Parquet encodes and
+//! compresses. Holds: a text format one encoded batch, at most six times the batch's bytes; Parquet one row
+//! group, see [`parquet`]. No I/O.
+//!
+//! Values are those of the contract, in every format: an absent text is an empty cell or null, bytes that are not
+//! UTF-8 become U+FFFD, times are RFC 3339 or the instant.
+
+mod copy;
+mod csv;
+mod json;
+mod json_text;
+mod output;
+mod parquet;
+
+mod rows;
+mod timestamp;
+
+use bytes::Bytes;
+
+pub use self::csv::CsvEncoder;
+pub use self::json::{Framing, JsonEncoder};
+pub use self::parquet::ParquetEncoder;
+use crate::decode::Batch;
+use crate::error::Result;
+use crate::request::Format;
+
+/// What a file says about itself. Only Parquet has a place for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileInfo {
+    /// The website's id.
+    pub site: String,
+    /// First day, `YYYY-MM-DD`.
+    pub start: String,
+    /// Last day, `YYYY-MM-DD`.
+    pub end: String,
+    /// IANA name of the zone that the days and offsets are of.
+    pub timezone: String,
+    /// Whether that zone is UTC, by whatever name: then times end in `Z`. Zones that are at UTC for a part of the year
+    /// are not, and write `+00:00`.
+    pub utc: bool,
+}
+
+/// One file in the making.
+#[derive(Debug)]
+pub enum Encoder {
+    /// RFC 4180.
+    Csv(CsvEncoder),
+    /// One array, or one object a line.
+    Json(JsonEncoder),
+    /// Apache Parquet.
+    Parquet(Box<ParquetEncoder>),
+}
+
+impl Encoder {
+    /// An encoder at the start of a file.
+    ///
+    /// # Errors
+    ///
+    /// Where the Parquet writer refuses its settings.
+    pub fn new(format: Format, info: &FileInfo) -> Result<Self> {
+        Ok(match format {
+            Format::Csv => Self::Csv(CsvEncoder::new(info)),
+            Format::Json => Self::Json(JsonEncoder::new(info, Framing::Array)),
+            Format::Ndjson => Self::Json(JsonEncoder::new(info, Framing::Lines)),
+            Format::Parquet => Self::Parquet(Box::new(ParquetEncoder::new(info)?)),
+        })
+    }
+
+    /// Adds rows.
+    ///
+    /// # Errors
+    ///
+    /// Where a time cannot be written in RFC 3339: its local year is not one of 0000 to 9999, or its offset is a
+    /// day or more. The error names the row.
+    pub fn batch(&mut self, batch: &Batch<'_>) -> Result<()> {
+        match self {
+            Self::Csv(encoder) => encoder.batch(batch),
+            Self::Json(encoder) => encoder.batch(batch),
+            Self::Parquet(encoder) => encoder.batch(batch),
+        }
+    }
+
+    /// What is ready of the file, if anything; call until `None`.
+    pub fn take_chunk(&mut self) -> Option<Bytes> {
+        match self {
+            Self::Csv(encoder) => encoder.take_chunk(),
+            Self::Json(encoder) => encoder.take_chunk(),
+            Self::Parquet(encoder) => encoder.take_chunk(),
+        }
+    }
+
+    /// Ends the file; what is left of it is ready then.
+    ///
+    /// # Errors
+    ///
+    /// Where the Parquet writer fails.
+    pub fn finish(&mut self) -> Result<()> {
+        match self {
+            Self::Csv(encoder) => encoder.finish(),
+            Self::Json(encoder) => encoder.finish(),
+            Self::Parquet(encoder) => return encoder.finish(),
+        }
+        Ok(())
+    }
+
+    /// Rows added so far.
+    pub fn rows(&self) -> u64 {
+        match self {
+            Self::Csv(encoder) => encoder.rows(),
+            Self::Json(encoder) => encoder.rows(),
+            Self::Parquet(encoder) => encoder.rows(),
+        }
+    }
+
+    /// Whether a call can take longer than an async thread should be held: then use a blocking thread.
+    pub fn is_heavy(&self) -> bool {
+        match self {
+            Self::Csv(_) | Self::Json(_) => false,
+            Self::Parquet(_) => true,
+        }
+    }
+}

@@ -1,3 +1,16 @@
 //! A validated request to SQL and its parameters.
+//!
+//! In: an [`ExportRequest`](crate::request::ExportRequest), the table, the [`Fence`] and, for a cursor that is opened
+//! again, the last [`Key`] delivered. Out: a [`Statement`]. Every value that came from outside is a server-side
+//! parameter; the text is made of constants and the table's name alone. Does no I/O.
+//!
+//! What is not pushed down: RFC 3339 text (`formatDateTime` costs ClickHouse 30 ns a row; here it is a copy from a
+//! cache), the start of a day (ClickHouse goes the wrong way where a midnight did not exist) and a zone's offset
+//! by name (`timezoneOffset` is a day off where a date was skipped). The zone's transitions are pushed instead.
 
 pub mod columns;
+mod predicate;
+mod statement;
+
+pub use predicate::{Fence, Key};
+pub use statement::{Statement, TextForm, Value, proof, rows};

@@ -1,5 +1,14 @@
 //! Raw parameters to a validated request.
+//!
+//! In: names and values as they stand in a URL or on a command line. Out: an [`ExportRequest`] that cannot be wrong,
+//! with the window's instants computed. Costs some 2,000 look-ups in the zone database, about 0.1 ms. Holds nothing.
 
 mod format;
+mod parameters;
+mod website;
+mod window;
 
 pub use format::Format;
+pub use parameters::ExportRequest;
+pub use website::WebsiteId;
+pub use window::{Interval, MAX_DAYS, Offsets, Window};

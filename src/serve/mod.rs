@@ -1,1 +1,108 @@
-//! (described by its own change)
+//! The service: HTTP in, a body that is polled out.
+//!
+//! In: connections. Out: responses whose bodies are pulled chunk by chunk, so that a slow client holds its export
+//! back. Holds, for each export, [`body::QUEUED_CHUNKS`] chunks beside what the export itself holds.
+
+mod auth;
+mod body;
+mod connection;
+mod guard;
+mod handler;
+mod metrics;
+mod respond;
+mod router;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::catalog::Catalog;
+use crate::config::Config;
+use crate::cursor::Server;
+use crate::error::{Error, Result};
+
+/// How long to wait after a failed accept (too many open files), so as not to spin.
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// What every request handler shares.
+pub struct Service {
+    config: Config,
+    server: Server,
+    catalog: Catalog,
+    keys: auth::Keys,
+    exports: Arc<Semaphore>,
+    metrics: metrics::Metrics,
+    draining: AtomicBool,
+}
+
+impl Service {
+    /// A service over the ClickHouse of the settings. Sends nothing.
+    ///
+    /// # Errors
+    ///
+    /// The metrics cannot be set up.
+    pub fn new(config: Config) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            server: Server::new(&config),
+            catalog: Catalog::new(&config.clickhouse),
+            keys: auth::Keys::new(config.requests_per_minute),
+            exports: Arc::new(Semaphore::new(config.max_exports)),
+            metrics: metrics::Metrics::install()?,
+            draining: AtomicBool::new(false),
+            config,
+        }))
+    }
+}
+
+/// Serves the listener until `shutdown` resolves, then finishes the exports in flight within the grace period.
+///
+/// # Errors
+///
+/// Exports that were still running when the grace period ended: they were aborted.
+pub async fn run(
+    service: Arc<Service>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<()> {
+    let (drain, draining) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    let service = service.clone();
+                    let draining = draining.clone();
+                    connections.spawn(connection::serve(service, stream, peer, draining));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+        }
+    }
+    service.draining.store(true, Ordering::Relaxed);
+    drop(listener);
+    // Nobody may be listening any more, which is as good.
+    let _ = drain.send(true);
+    let grace = service.config.grace;
+    let drained = tokio::time::timeout(grace, async {
+        while connections.join_next().await.is_some() {}
+    })
+    .await;
+    if drained.is_err() {
+        let running = connections.len();
+        connections.shutdown().await;
+        return Err(Error::internal(format!(
+            "{running} connections were still busy {} seconds after the signal and were aborted",
+            grace.as_secs()
+        )));
+    }
+    Ok(())
+}

@@ -7,3 +7,6 @@ mod http;
 pub(crate) use self::clickhouse::TestDatabase;
 pub(crate) use self::clickhouse::{OwnEngine, clickhouse, shared_engine};
 pub(crate) use self::http::{Answer, Http, read_answer};
+pub(crate) mod insert;
+pub(crate) mod parquet;
+pub(crate) mod service;

@@ -1,0 +1,112 @@
+//! Wall time, CPU and peak memory of a process, from outside.
+
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How often a running process's peak memory is read.
+const SAMPLE: Duration = Duration::from_millis(5);
+
+/// One run of a program.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    /// Seconds from start to exit.
+    pub(crate) wall: f64,
+    /// Seconds of CPU of the program.
+    pub(crate) cpu: f64,
+    /// Seconds of CPU of the engine meanwhile.
+    pub(crate) engine_cpu: f64,
+    /// Highest resident memory of the program.
+    pub(crate) peak_bytes: u64,
+    /// Bytes that it wrote to standard output.
+    pub(crate) bytes: u64,
+}
+
+/// Runs a command to its end, reading its standard output away.
+pub(crate) fn run(mut command: Command, engine_pid: Option<u32>) -> Run {
+    let engine_before = engine_pid.map_or(0.0, cpu_seconds);
+    let children_before = children_cpu();
+    let begun = Instant::now();
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut output = child.stdout.take().expect("its output");
+    let reader = std::thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 20];
+        let mut bytes = 0;
+        loop {
+            match output.read(&mut buffer).expect("its output") {
+                0 => return bytes,
+                read => bytes += read as u64,
+            }
+        }
+    });
+    let mut peak_bytes = 0;
+    let status = loop {
+        peak_bytes = peak_bytes.max(peak(child.id()).unwrap_or(0));
+        if let Some(status) = child.try_wait().expect("its end") {
+            break status;
+        }
+        std::thread::sleep(SAMPLE);
+    };
+    let wall = begun.elapsed().as_secs_f64();
+    assert!(status.success(), "{command:?} failed: {status}");
+    Run {
+        wall,
+        cpu: children_cpu() - children_before,
+        engine_cpu: engine_pid.map_or(0.0, cpu_seconds) - engine_before,
+        peak_bytes,
+        bytes: reader.join().expect("its output"),
+    }
+}
+
+/// The median of one figure of some runs.
+pub(crate) fn median(runs: &[Run], figure: impl Fn(&Run) -> f64) -> f64 {
+    median_of(runs.iter().map(figure).collect())
+}
+
+/// The median, the upper one of two.
+pub(crate) fn median_of(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// What the figures were measured on.
+pub(crate) fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let model = std::fs::read_to_string("/proc/cpuinfo")
+        .unwrap_or_default()
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .map_or_else(String::new, |rest| rest.trim_start_matches([' ', '\t', ':']).to_owned());
+    format!("{cores} cores {model}")
+}
+
+/// Seconds of CPU that all finished children took.
+fn children_cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    ticks(&stat, 13) + ticks(&stat, 14)
+}
+
+/// Seconds of CPU that a process took so far.
+fn cpu_seconds(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    ticks(&stat, 11) + ticks(&stat, 12)
+}
+
+/// A field of `/proc/PID/stat` behind the program's name, counted from 0, in seconds: there are 100 ticks in each.
+fn ticks(stat: &str, field: usize) -> f64 {
+    stat.rsplit(')')
+        .next()
+        .and_then(|fields| fields.split_whitespace().nth(field))
+        .and_then(|ticks| ticks.parse::<f64>().ok())
+        .map_or(0.0, |ticks| ticks / 100.0)
+}
+
+fn peak(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kib << 10)
+}

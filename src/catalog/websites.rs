@@ -1,0 +1,100 @@
+//! Websites.
+
+use chrono_tz::Tz;
+use serde::Deserialize;
+
+use super::Catalog;
+use crate::error::{Error, ErrorKind, Result};
+use crate::pushdown::Fence;
+use crate::request::WebsiteId;
+
+/// A website as it was added.
+#[derive(Clone, Debug, PartialEq, Eq, clickhouse::Row, Deserialize)]
+pub struct Website {
+    /// `site_…`.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// IANA name of the zone that its people live in.
+    pub timezone: String,
+}
+
+impl Catalog {
+    /// Adds a website.
+    ///
+    /// # Errors
+    ///
+    /// It exists already, or the zone is not an IANA name.
+    pub async fn add_website(&self, id: &WebsiteId, name: &str, timezone: &str) -> Result<()> {
+        if timezone.parse::<Tz>().is_err() {
+            return Err(Error::usage(format!(
+                "--timezone `{timezone}` is not known: use an IANA name such as Europe/Berlin"
+            )));
+        }
+        if self.website(id).await?.is_some() {
+            return Err(Error::new(
+                ErrorKind::Data,
+                format!("{id} exists already: choose another id, or load into it as it is"),
+            ));
+        }
+        self.client
+            .query_raw("INSERT INTO websites (id, name, timezone) SELECT {id:String}, {name:String}, {timezone:String}")
+            .param("id", id.as_str())
+            .param("name", name)
+            .param("timezone", timezone)
+            .execute()
+            .await
+            .map_err(|error| self.failed(error))
+    }
+
+    /// A website, if it exists.
+    ///
+    /// # Errors
+    ///
+    /// ClickHouse cannot be reached or has no tables.
+    pub async fn website(&self, id: &WebsiteId) -> Result<Option<Website>> {
+        self.client
+            .query_raw("SELECT id, name, timezone FROM websites FINAL WHERE id = {id:String}")
+            .param("id", id.as_str())
+            .fetch_optional::<Website>()
+            .await
+            .map_err(|error| self.failed(error))
+    }
+
+    /// All websites by id.
+    ///
+    /// # Errors
+    ///
+    /// ClickHouse cannot be reached or has no tables.
+    pub async fn list_websites(&self) -> Result<Vec<Website>> {
+        self.client
+            .query_raw("SELECT id, name, timezone FROM websites FINAL ORDER BY id")
+            .fetch_all::<Website>()
+            .await
+            .map_err(|error| self.failed(error))
+    }
+
+    /// The moment that an export of this website begins, by ClickHouse's clock.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] where there is no such website.
+    pub async fn fence(&self, id: &WebsiteId) -> Result<Fence> {
+        let (now, known) = self
+            .client
+            .query_raw(
+                "SELECT toUnixTimestamp64Milli(now64(3)), count() FROM websites WHERE id = {id:String}",
+            )
+            .param("id", id.as_str())
+            .fetch_one::<(i64, u64)>()
+            .await
+            .map_err(|error| self.failed(error))?;
+        if known == 0 {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("there is no website {id}: add it with `rowspout site add {id} --name NAME`"),
+            ));
+        }
+        Ok(Fence { now })
+    }
+}

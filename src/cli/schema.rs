@@ -1,0 +1,36 @@
+//! `rowspout schema`: creates or shows the tables.
+
+use clap::{Args, Subcommand};
+
+use crate::config::Config;
+use crate::error::Result;
+use crate::schema;
+
+/// What to do with the tables.
+#[derive(Debug, Args)]
+pub(super) struct SchemaArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Creates the database and the tables that are missing
+    Apply,
+    /// Prints the SQL
+    Print,
+}
+
+pub(super) async fn run(args: SchemaArgs, config: &Config) -> Result<()> {
+    match args.action {
+        Action::Apply => {
+            schema::apply(&config.clickhouse).await?;
+            eprintln!(
+                "the tables are in the database {} at {}",
+                config.clickhouse.database, config.clickhouse.url
+            );
+        }
+        Action::Print => print!("{}", schema::TABLES),
+    }
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! What a failure of ClickHouse means to the client and to the log.
+
+use clickhouse::error::Error as ClientError;
+
+use crate::error::{Error, ErrorKind};
+
+/// The error of a query, told apart by ClickHouse's own code where it sent one.
+pub fn from_clickhouse(error: ClientError, url: &str) -> Error {
+    match error {
+        ClientError::BadResponse(text) => from_text(&text),
+        ClientError::Network(source) => Error::new(
+            ErrorKind::Unavailable,
+            "ClickHouse cannot be reached, or the connection to it was cut",
+        )
+        .with_detail(format!("at {url}"))
+        .with_source(source),
+        ClientError::TimedOut => {
+            Error::new(ErrorKind::Unavailable, "ClickHouse did not answer in time")
+                .with_detail(format!("at {url}"))
+        }
+        other => Error::internal("ClickHouse's answer could not be used").with_source(other),
+    }
+}
+
+/// The error that a text of ClickHouse's tells of, wherever the text came from.
+pub fn from_text(text: &str) -> Error {
+    let (kind, message) = match code(text) {
+        Some(159 | 160) => (
+            ErrorKind::QueryTimeout,
+            "the query took longer than its time limit: ask for fewer days, or raise max_query_seconds",
+        ),
+        Some(202 | 209 | 210 | 236 | 279) => (
+            ErrorKind::Unavailable,
+            "ClickHouse has too much to do: try again in some seconds",
+        ),
+        Some(60 | 81) => (
+            ErrorKind::Internal,
+            "a table is missing: create the tables with `rowspout schema apply`",
+        ),
+        Some(192..=194 | 497 | 516) => (
+            ErrorKind::Internal,
+            "ClickHouse refused the user: check ROWSPOUT_CLICKHOUSE_USER, its password and its grants",
+        ),
+        Some(164) => (
+            ErrorKind::Internal,
+            "the ClickHouse user may not change settings: give it readonly=2 instead of 1",
+        ),
+        _ => (ErrorKind::Internal, "ClickHouse failed"),
+    };
+    Error::new(kind, message).with_detail(text.trim().chars().take(2_000).collect::<String>())
+}
+
+/// The number in ClickHouse's `Code: N.`
+fn code(text: &str) -> Option<u32> {
+    let (_, rest) = text.split_once("Code: ")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}

@@ -1,0 +1,373 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that cannot go on fails
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+
+#[path = "../../benches/support/mod.rs"]
+mod support;
+
+use support::{Corpus, Row, wire, write_length};
+
+/// Rows as the decoder gives them.
+#[derive(Debug, Default)]
+struct Decoded {
+    rows: Vec<Row>,
+    settled: u64,
+    batches: Vec<usize>,
+    error: Option<Error>,
+}
+
+fn take(decoder: &mut RowBinaryDecoder, decoded: &mut Decoded) {
+    loop {
+        match decoder.next_batch() {
+            Ok(Some(batch)) => {
+                assert!(batch.rows() > 0 && batch.rows() <= MAX_BATCH_ROWS);
+                decoded.batches.push(batch.rows());
+                decoded.settled += batch.settled_rows;
+                for row in 0..batch.rows() {
+                    decoded.rows.push(Row {
+                        timestamp: batch.timestamps[row],
+                        event_id: batch.event_ids[row],
+                        offset: batch.offsets[row],
+                        pageview: batch.event_types[row] == EventType::Pageview,
+                        fresh: false,
+                        text: std::array::from_fn(|column| batch.text[column].get(row).to_vec()),
+                    });
+                }
+                assert_eq!(decoder.rows(), decoded.rows.len() as u64);
+            }
+            Ok(None) => return,
+            Err(error) => {
+                decoded.error = Some(error);
+                return;
+            }
+        }
+    }
+}
+
+fn decode<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (RowBinaryDecoder, Decoded) {
+    let mut decoder = RowBinaryDecoder::new();
+    let mut decoded = Decoded::default();
+    for chunk in chunks {
+        decoder.push(Bytes::copy_from_slice(chunk));
+        take(&mut decoder, &mut decoded);
+        if decoded.error.is_some() {
+            break;
+        }
+    }
+    (decoder, decoded)
+}
+
+/// What a decoder gives for these rows: it doesn't say which of them are fresh.
+fn expected(rows: &[Row]) -> Vec<Row> {
+    let mut rows = rows.to_vec();
+    for row in &mut rows {
+        row.fresh = false;
+    }
+    rows
+}
+
+fn short_rows() -> Vec<Row> {
+    let mut rows = Corpus::Hostile.rows(6);
+    rows[2].text[0] = vec![b'x'; 300];
+    rows[3].fresh = true;
+    rows[4].text = Default::default();
+    rows
+}
+
+#[test]
+fn rows_are_decoded_as_they_were_written() {
+    for corpus in Corpus::ALL {
+        let rows = corpus.rows(3000);
+        let wire = wire(&rows);
+        let (decoder, decoded) = decode([&wire[..]]);
+        assert!(decoded.error.is_none());
+        assert_eq!(decoded.rows, expected(&rows));
+        assert_eq!(
+            decoded.settled,
+            rows.iter().filter(|row| !row.fresh).count() as u64
+        );
+        assert_eq!(
+            decoder.last_key(),
+            rows.last().map(|row| (row.timestamp, row.event_id))
+        );
+        decoder.finish().unwrap();
+    }
+}
+
+#[test]
+fn a_row_cut_at_any_byte_decodes_the_same() {
+    let rows = short_rows();
+    let wire = wire(&rows);
+    let all = expected(&rows);
+    for first in 0..=wire.len() {
+        let (decoder, decoded) = decode([&wire[..first], &wire[first..]]);
+        assert!(decoded.error.is_none(), "{first}: {:?}", decoded.error);
+        assert_eq!(decoded.rows, all, "{first}");
+        decoder.finish().unwrap();
+    }
+    for size in 1..=70 {
+        let (decoder, decoded) = decode(wire.chunks(size));
+        assert_eq!(decoded.rows, all, "{size}");
+        decoder.finish().unwrap();
+    }
+}
+
+#[test]
+fn a_stream_cut_inside_a_row_is_an_error_at_its_end() {
+    let rows = short_rows();
+    let whole = wire(&rows);
+    let mut ends = vec![0];
+    for row in &rows {
+        ends.push(ends[ends.len() - 1] + wire(std::slice::from_ref(row)).len());
+    }
+    for end in 0..whole.len() {
+        let (decoder, decoded) = decode([&whole[..end]]);
+        assert!(decoded.error.is_none());
+        let result = decoder.finish();
+        if let Ok(rows) = ends.binary_search(&end) {
+            assert_eq!(decoded.rows.len(), rows);
+            result.unwrap();
+        } else {
+            let error = result.unwrap_err();
+            let row = decoded.rows.len() as u64 + 1;
+            assert_eq!(
+                error.message(),
+                format!("the stream from ClickHouse ended inside row {row}")
+            );
+            let position = error.position().unwrap();
+            assert_eq!(position.row, Some(row));
+            assert_eq!(position.byte, Some(ends[decoded.rows.len()] as u64));
+        }
+    }
+}
+
+#[test]
+fn what_clickhouse_appends_behind_the_rows_is_never_a_row() {
+    let rows = short_rows();
+    for text in [
+        "Code: 159. DB::Exception: Timeout exceeded (version 24.10)\n",
+        "__exception__\r\nCode: 395. DB::Exception: boom\n",
+        "\r\n__exception__\r\nabcdefgh\r\nCode: 395. DB::Exception: boom\n31 abcdefgh\r\n__exception__\r\n",
+        "\0",
+        "\u{5}",
+    ] {
+        let mut bytes = wire(&rows);
+        let end = bytes.len();
+        bytes.extend_from_slice(text.as_bytes());
+        for size in [1, 7, 64, bytes.len()] {
+            let (mut decoder, decoded) = decode(bytes.chunks(size));
+            let error = decoded.error.unwrap();
+            assert_eq!(decoded.rows, expected(&rows));
+            assert_eq!(
+                error.message(),
+                "the stream from ClickHouse broke off at row 7"
+            );
+            let position = error.position().unwrap();
+            assert_eq!((position.row, position.byte), (Some(7), Some(end as u64)));
+            if size == bytes.len() {
+                let detail: String = text.escape_debug().collect();
+                assert_eq!(error.detail(), Some(detail.as_str()));
+            }
+            assert!(decoder.next_batch().is_err(), "the error stays");
+        }
+    }
+}
+
+#[test]
+fn the_log_keeps_a_part_of_what_is_no_row() {
+    let (_, decoded) = decode([&[b'!'; 100_000][..]]);
+    assert_eq!(decoded.error.unwrap().detail().unwrap().len(), DETAIL_BYTES);
+}
+
+#[test]
+fn rows_out_of_order_are_an_error() {
+    for (next, ok) in [
+        ((5, 9), true),
+        ((5, 8), true),
+        ((5, 7), false),
+        ((4, 99), false),
+        ((6, 0), true),
+    ] {
+        let rows = [Row::at(1, 1), Row::at(5, 8), Row::at(next.0, next.1)];
+        let bytes = wire(&rows);
+        for size in [1, 30, 50, bytes.len()] {
+            let (decoder, decoded) = decode(bytes.chunks(size));
+            assert_eq!(decoded.error.is_none(), ok, "{next:?}");
+            if ok {
+                assert_eq!(decoder.last_key(), Some(next));
+                assert_eq!(decoder.last_key_is_unique(), next != (5, 8));
+            } else {
+                assert_eq!(decoded.rows.len(), 2);
+                assert_eq!(decoder.last_key(), Some((5, 8)));
+                let error = decoded.error.unwrap();
+                assert!(
+                    error.message().starts_with("rows out of order: row 3"),
+                    "{error}"
+                );
+            }
+        }
+    }
+    let smallest = [Row::at(i64::MIN, 0), Row::at(i64::MIN, 0)];
+    let (decoder, decoded) = decode([&wire(&smallest)[..]]);
+    assert!(decoded.error.is_none());
+    assert!(!decoder.last_key_is_unique());
+    let (decoder, _) = decode([&wire(&smallest[..1])[..]]);
+    assert!(decoder.last_key_is_unique());
+}
+
+#[test]
+fn a_batch_ends_at_its_limits() {
+    let rows: Vec<_> = (0..20_000).map(|i| Row::at(i, 0)).collect();
+    let (_, decoded) = decode([&wire(&rows)[..]]);
+    assert_eq!(decoded.batches, [8192, 8192, 3616]);
+
+    let mut rows: Vec<_> = (0..50).map(|i| Row::at(i, 0)).collect();
+    for row in &mut rows {
+        row.text[0] = vec![b'x'; 100_000];
+    }
+    let (_, decoded) = decode([&wire(&rows)[..]]);
+    assert_eq!(decoded.batches, [11, 11, 11, 11, 6]);
+    assert_eq!(decoded.rows, rows);
+}
+
+#[test]
+fn lengths_of_any_size_are_read_without_believing_them() {
+    let head = &wire(&[Row::at(1, 1)])[..HEAD_BYTES];
+    for (length, long) in [
+        (&[0xff, 0xff, 0xff, 0xff, 0x0f][..], true),
+        (&[0xff, 0xff, 0xff, 0xff, 0x10], false),
+        (&[0xff, 0xff, 0xff, 0xff, 0x7f], false),
+        (&[0xff, 0xff, 0xff, 0xff, 0xff, 0x01], false),
+        (&[0x80, 0x80, 0x80, 0x80, 0x80, 0x00], false),
+        (&[0x80, 0x80, 0x80, 0x20], true),
+    ] {
+        let mut bytes = head.to_vec();
+        bytes.extend_from_slice(length);
+        bytes.resize(bytes.len() + 100, 0);
+        for size in [1, 3, 33, bytes.len()] {
+            let (decoder, decoded) = decode(bytes.chunks(size));
+            let error = decoded.error.unwrap();
+            if long {
+                assert!(error.message().contains("longer than 32 MiB"), "{error}");
+            } else {
+                assert!(error.message().contains("more than 32 bits"), "{error}");
+                assert_eq!(error.position().unwrap().column, Some("url"));
+            }
+            assert!(decoder.partial.bytes().len() < 200);
+        }
+    }
+    // A length may be written longer than it needs to be.
+    let mut bytes = head.to_vec();
+    bytes.extend_from_slice(&[0x81, 0x80, 0x80, 0x80, 0x00, b'u']);
+    bytes.resize(bytes.len() + 14, 0);
+    for size in 1..=bytes.len() {
+        let (_, decoded) = decode(bytes.chunks(size));
+        assert_eq!(decoded.rows[0].text[0], b"u");
+    }
+}
+
+#[test]
+fn a_claimed_length_takes_no_more_room_than_twice_what_has_arrived() {
+    let mut bytes = wire(&[Row::at(1, 1)])[..HEAD_BYTES].to_vec();
+    write_length(30 << 20, &mut bytes);
+    bytes.resize(100_000, b'x');
+    let (decoder, _) = decode(bytes.chunks(1000));
+    assert_eq!(decoder.partial.bytes().len(), bytes.len());
+    assert!(decoder.partial.capacity() <= 2 * bytes.len());
+}
+
+#[test]
+fn a_large_row_in_small_chunks_is_looked_at_once() {
+    let mut row = Row::at(1, 1);
+    for text in &mut row.text {
+        *text = vec![b'x'; 2 << 20];
+    }
+    let rows = [Row::at(1, 1), row, Row::at(2, 2)];
+    let bytes = wire(&rows);
+    let (decoder, decoded) = decode(bytes.chunks(8 << 10));
+    assert!(decoded.error.is_none(), "{:?}", decoded.error);
+    assert_eq!(decoded.rows, rows);
+    assert!(
+        decoder.partial.capacity() <= 256 << 10,
+        "the room is given back"
+    );
+}
+
+#[test]
+fn a_row_longer_than_the_limit_is_refused_by_name_however_it_arrives() {
+    let mut row = Row::at(2, 2);
+    row.text[3] = vec![b'x'; MAX_ROW_BYTES - MIN_ROW_BYTES - 3];
+    let mut rows = [Row::at(1, 1), row];
+    let longest = wire(&rows);
+    assert_eq!(longest.len(), MIN_ROW_BYTES + MAX_ROW_BYTES);
+    rows[1].text[3].push(b'x');
+    let longer = wire(&rows);
+    for size in [1 << 20, 64 << 20] {
+        let (_, decoded) = decode(longest.chunks(size));
+        assert!(decoded.error.is_none());
+        assert_eq!(decoded.rows.len(), 2);
+        let (_, decoded) = decode(longer.chunks(size));
+        assert_eq!(decoded.rows.len(), 1);
+        let error = decoded.error.unwrap();
+        assert!(
+            error.message().starts_with("row 2 is longer than 32 MiB"),
+            "{error}"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn chunks_of_any_size_give_the_same_rows(
+        sizes in proptest::collection::vec(prop_oneof![1usize..40, 1usize..2000], 1..50),
+        count in 1usize..60,
+    ) {
+        let rows = Corpus::Hostile.rows(count);
+        let bytes = wire(&rows);
+        let mut chunks = Vec::new();
+        let mut rest = &bytes[..];
+        for size in sizes.iter().cycle() {
+            let (chunk, behind) = rest.split_at(rest.len().min(*size));
+            chunks.push(chunk);
+            rest = behind;
+            if rest.is_empty() { break; }
+        }
+        let (decoder, decoded) = decode(chunks);
+        prop_assert!(decoded.error.is_none());
+        prop_assert_eq!(decoded.rows, expected(&rows));
+        prop_assert!(decoder.finish().is_ok());
+    }
+
+    #[test]
+    fn bytes_of_any_kind_never_panic(
+        bytes in proptest::collection::vec(prop_oneof![any::<u8>(), 0u8..5, Just(0x80u8)], 0..400),
+        size in 1usize..100,
+    ) {
+        let (decoder, decoded) = decode(bytes.chunks(size));
+        let (whole_decoder, whole) = decode([&bytes[..]]);
+        // The same rows and the same kind of end, however they were cut.
+        prop_assert_eq!(decoded.rows, whole.rows);
+        prop_assert_eq!(decoded.error.is_some(), whole.error.is_some());
+        if let (Some(error), Some(other)) = (&decoded.error, &whole.error) {
+            prop_assert_eq!(error.message(), other.message());
+            prop_assert_eq!(error.position(), other.position());
+        } else {
+            prop_assert_eq!(decoder.finish().is_ok(), whole_decoder.finish().is_ok());
+        }
+    }
+
+    #[test]
+    fn damaged_rows_never_panic(at in 0usize..3000, byte: u8, size in 1usize..300) {
+        let mut bytes = wire(&Corpus::Hostile.rows(20));
+        let at = at % bytes.len();
+        bytes[at] = byte;
+        let (_, decoded) = decode(bytes.chunks(size));
+        let (_, whole) = decode([&bytes[..]]);
+        prop_assert_eq!(decoded.rows, whole.rows);
+    }
+}

@@ -1,0 +1,281 @@
+//! Whether a text is JSON that every reader takes.
+//!
+//! RFC 8259, and stricter where a reader refuses the whole file for one value, so that no visitor can make a file
+//! unreadable. Each of these was tried with one such value in a line of NDJSON:
+//!
+//! | valid by the RFC | refused by | so here |
+//! | --- | --- | --- |
+//! | a surrogate escape without its pair, `"\ud800"` | DuckDB, pyarrow, Polars, serde_json | not JSON |
+//! | digits in front of the point beyond 64 bits, `18446744073709551616`, `-9223372036854775809` | pandas; Polars from 2^127 on | not JSON |
+//! | a number that no double holds, `1e309` | pyarrow, Polars, serde_json | not JSON |
+//! | an exponent beyond 308 even of a zero, `0e309` | pyarrow | not JSON |
+//! | nesting deeper than 127 | DuckDB, serde_json (in all, with the array and the object around it) | at most [`MAX_DEPTH`] |
+//! | a key that an object has twice | pyarrow, and DuckDB and Polars while they guess a schema | JSON: a schema takes it |
+//!
+//! Integers up to 64 bits are taken by all of them, with or without a sign.
+
+/// Deepest nesting of arrays and objects. With the array and the object around it that makes 64, the default limit
+/// of System.Text.Json and the smallest one known of a common reader.
+pub(super) const MAX_DEPTH: u32 = 62;
+
+/// Where a valid text has line breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LineBreaks {
+    /// Nowhere.
+    None,
+    /// Between tokens, in front or behind: nowhere else can they be.
+    Some,
+}
+
+/// Whether a text is JSON that every reader takes, and whether it has line breaks. `None` if it isn't. The text's
+/// UTF-8 is not checked.
+pub(super) fn check(text: &[u8]) -> Option<LineBreaks> {
+    let mut scan = Scan {
+        text,
+        at: 0,
+        line_breaks: LineBreaks::None,
+    };
+    scan.document()?;
+    Some(scan.line_breaks)
+}
+
+struct Scan<'a> {
+    text: &'a [u8],
+    at: usize,
+    line_breaks: LineBreaks,
+}
+
+impl Scan<'_> {
+    #[inline]
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    #[inline]
+    fn space(&mut self) {
+        while let Some(byte) = self.peek() {
+            match byte {
+                b' ' | b'\t' => {}
+                b'\n' | b'\r' => self.line_breaks = LineBreaks::Some,
+                _ => break,
+            }
+            self.at += 1;
+        }
+    }
+
+    #[inline]
+    fn eat(&mut self, token: &[u8]) -> Option<()> {
+        self.text.get(self.at..)?.starts_with(token).then_some(())?;
+        self.at += token.len();
+        Some(())
+    }
+
+    /// One value with nothing but space around it. No recursion: a bit for each open array (0) or object (1).
+    fn document(&mut self) -> Option<()> {
+        let mut objects = 0u64;
+        let mut depth = 0u32;
+        'value: loop {
+            self.space();
+            match self.peek()? {
+                b'"' => self.string()?,
+                b'{' | b'[' if depth == MAX_DEPTH => return None,
+                b'{' => {
+                    self.at += 1;
+                    objects = objects << 1 | 1;
+                    depth += 1;
+                    self.space();
+                    if self.peek()? != b'}' {
+                        self.key()?;
+                        continue 'value;
+                    }
+                }
+                b'[' => {
+                    self.at += 1;
+                    objects <<= 1;
+                    depth += 1;
+                    self.space();
+                    if self.peek()? != b']' {
+                        continue 'value;
+                    }
+                }
+                b't' => self.eat(b"true")?,
+                b'f' => self.eat(b"false")?,
+                b'n' => self.eat(b"null")?,
+                _ => self.number()?,
+            }
+            // Behind a value, or in front of what closes an empty array or object.
+            loop {
+                self.space();
+                if depth == 0 {
+                    return (self.at == self.text.len()).then_some(());
+                }
+                let in_object = objects & 1 == 1;
+                match self.peek()? {
+                    b',' => {
+                        self.at += 1;
+                        if in_object {
+                            self.space();
+                            self.key()?;
+                        }
+                        continue 'value;
+                    }
+                    b'}' if in_object => {}
+                    b']' if !in_object => {}
+                    _ => return None,
+                }
+                self.at += 1;
+                objects >>= 1;
+                depth -= 1;
+            }
+        }
+    }
+
+    /// A key and its colon.
+    fn key(&mut self) -> Option<()> {
+        if self.peek()? != b'"' {
+            return None;
+        }
+        self.string()?;
+        self.space();
+        self.eat(b":")
+    }
+
+    fn string(&mut self) -> Option<()> {
+        self.at += 1;
+        loop {
+            let rest = self.text.get(self.at..)?;
+            self.at += plain_prefix(rest);
+            match self.peek()? {
+                b'"' => {
+                    self.at += 1;
+                    return Some(());
+                }
+                b'\\' => self.escape()?,
+                _ => return None,
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Option<()> {
+        match *self.text.get(self.at + 1)? {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 2,
+            b'u' => {
+                let unit = self.code_unit()?;
+                if (0xdc00..=0xdfff).contains(&unit) {
+                    return None;
+                }
+                let high = (0xd800..=0xdbff).contains(&unit);
+                if high && !(0xdc00..=0xdfff).contains(&self.code_unit()?) {
+                    return None;
+                }
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// `\uXXXX`.
+    fn code_unit(&mut self) -> Option<u32> {
+        self.eat(b"\\u")?;
+        let digits = self.text.get(self.at..self.at + 4)?;
+        self.at += 4;
+        digits.iter().try_fold(0, |unit, &digit| {
+            Some(unit << 4 | char::from(digit).to_digit(16)?)
+        })
+    }
+
+    /// Skips digits and gives how many.
+    #[inline]
+    fn digits(&mut self) -> usize {
+        let start = self.at;
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        self.at - start
+    }
+
+    fn number(&mut self) -> Option<()> {
+        let start = self.at;
+        let negative = self.peek()? == b'-';
+        self.at += usize::from(negative);
+        let first = self.peek()?;
+        let whole = self.digits();
+        if whole == 0 || (whole > 1 && first == b'0') {
+            return None;
+        }
+        if whole > 18 {
+            let digits = std::str::from_utf8(&self.text[start..self.at]).ok()?;
+            if negative {
+                digits.parse::<i64>().ok()?;
+            } else {
+                digits.parse::<u64>().ok()?;
+            }
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            if self.digits() == 0 {
+                return None;
+            }
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            let negative = self.peek() == Some(b'-');
+            if negative || self.peek() == Some(b'+') {
+                self.at += 1;
+            }
+            let exponent = self.at;
+            if self.digits() == 0 {
+                return None;
+            }
+            if !negative {
+                let exponent =
+                    self.text[exponent..self.at]
+                        .iter()
+                        .fold(0, |value: usize, digit| {
+                            value
+                                .saturating_mul(10)
+                                .saturating_add(usize::from(digit - b'0'))
+                        });
+                if exponent > 308 {
+                    return None;
+                }
+                // Fewer than 10^whole times 10^exponent: only from 10^308 on can it be too much for a double.
+                if whole + exponent > 308 {
+                    let number = std::str::from_utf8(&self.text[start..self.at]).ok()?;
+                    if !number.parse::<f64>().ok()?.is_finite() {
+                        return None;
+                    }
+                }
+            }
+        }
+        Some(())
+    }
+}
+
+/// How many bytes at the start of `text` are neither a quote, a backslash nor a control character.
+#[inline]
+pub(super) fn plain_prefix(text: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let (words, rest) = text.as_chunks::<8>();
+    for (i, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // A byte's high bit is set where the byte is the one looked for; above the first such byte, a borrow can set
+        // it wrongly, but only the first one counts.
+        let quote = word ^ (ONES * b'"' as u64);
+        let backslash = word ^ (ONES * b'\\' as u64);
+        let found = (quote.wrapping_sub(ONES) & !quote
+            | backslash.wrapping_sub(ONES) & !backslash
+            | word.wrapping_sub(ONES * 0x20) & !word)
+            & HIGHS;
+        if found != 0 {
+            return i * 8 + found.trailing_zeros() as usize / 8;
+        }
+    }
+    let special = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    words.len() * 8 + rest.iter().position(special).unwrap_or(rest.len())
+}
+
+#[cfg(test)]
+#[path = "json_text_tests.rs"]
+mod tests;

@@ -1,0 +1,278 @@
+//! Instants as RFC 3339 text.
+//!
+//! The calendar is the proleptic Gregorian one; days to dates by Howard Hinnant's `civil_from_days`
+//! (<https://howardhinnant.github.io/date_algorithms.html>). Rows come in order of time, so the date and the
+//! offset are rendered once and kept while they don't change.
+
+use crate::error::{Error, ErrorKind, Position};
+
+/// Room that a text is copied with, in bytes: the longest one has 29, `2026-03-03T11:15:00.250+01:00`.
+pub(super) const ROOM: usize = 32;
+
+const MS_A_DAY: i64 = 86_400_000;
+
+/// The two digits of 0 to 99.
+const DIGITS: [[u8; 2]; 100] = {
+    let mut digits = [[0; 2]; 100];
+    let mut i = 0;
+    while i < 100 {
+        digits[i] = [b'0' + (i / 10) as u8, b'0' + (i % 10) as u8];
+        i += 1;
+    }
+    digits
+};
+
+/// Renders instants of one zone.
+#[derive(Debug)]
+pub(super) struct TimestampText {
+    /// Whether the offset zero is written `Z`.
+    utc: bool,
+    /// The text, `len` bytes of it: date, time, milliseconds where not zero, zone.
+    text: [u8; ROOM],
+    len: usize,
+    /// What the text is of.
+    second: i64,
+    day: i64,
+    offset: i16,
+    zone: [u8; 6],
+    zone_len: usize,
+}
+
+impl TimestampText {
+    pub(super) fn new(utc: bool) -> Self {
+        Self {
+            utc,
+            text: *b"0000-00-00T00:00:00             ",
+            len: 0,
+            second: i64::MIN,
+            day: i64::MIN,
+            offset: i16::MIN,
+            zone: [0; 6],
+            zone_len: 0,
+        }
+    }
+
+    /// The text of an instant, in the first bytes of the array, and its length. `ms` counts from
+    /// 1970-01-01T00:00:00Z, `offset` is in minutes east of UTC. `None` where RFC 3339 has no text for it: the local
+    /// year is not one of 0000 to 9999, or the offset is a day or more.
+    #[inline]
+    pub(super) fn render(&mut self, ms: i64, offset: i16) -> Option<(&[u8; ROOM], usize)> {
+        let local = ms.checked_add(i64::from(offset) * 60_000)?;
+        let second = local.div_euclid(1000);
+        let millisecond = local.rem_euclid(1000);
+        // What was rendered last is the same text where the second and the offset are, and neither has milliseconds.
+        if second != self.second || offset != self.offset || millisecond != 0 {
+            self.render_new(local, millisecond, offset)?;
+            self.second = if millisecond == 0 { second } else { i64::MIN };
+        }
+        Some((&self.text, self.len))
+    }
+
+    #[inline]
+    fn render_new(&mut self, local: i64, millisecond: i64, offset: i16) -> Option<()> {
+        if offset != self.offset {
+            self.render_zone(offset)?;
+        }
+        let day = local.div_euclid(MS_A_DAY);
+        if day != self.day {
+            self.render_date(day)?;
+        }
+        let second = (local.rem_euclid(MS_A_DAY) / 1000) as usize;
+        let [h0, h1] = DIGITS[second / 3600];
+        let [m0, m1] = DIGITS[second / 60 % 60];
+        let [s0, s1] = DIGITS[second % 60];
+        self.text[11..19].copy_from_slice(&[h0, h1, b':', m0, m1, b':', s0, s1]);
+        let mut len = 19;
+        if millisecond != 0 {
+            let [d1, d2] = DIGITS[(millisecond % 100) as usize];
+            self.text[19..23].copy_from_slice(&[b'.', b'0' + (millisecond / 100) as u8, d1, d2]);
+            len = 23;
+        }
+        self.text[len..len + 6].copy_from_slice(&self.zone);
+        self.len = len + self.zone_len;
+        Some(())
+    }
+
+    #[cold]
+    fn render_zone(&mut self, offset: i16) -> Option<()> {
+        let minutes = usize::from(offset.unsigned_abs());
+        if minutes >= 24 * 60 {
+            return None;
+        }
+        self.offset = offset;
+        if offset == 0 && self.utc {
+            self.zone[0] = b'Z';
+            self.zone_len = 1;
+            return Some(());
+        }
+        let [h0, h1] = DIGITS[minutes / 60];
+        let [m0, m1] = DIGITS[minutes % 60];
+        self.zone = [if offset < 0 { b'-' } else { b'+' }, h0, h1, b':', m0, m1];
+        self.zone_len = 6;
+        Some(())
+    }
+
+    #[cold]
+    fn render_date(&mut self, day: i64) -> Option<()> {
+        let (year, month, day_of_month) = civil_from_days(day);
+        if !(0..=9999).contains(&year) {
+            return None;
+        }
+        self.day = day;
+        let [y0, y1] = DIGITS[year as usize / 100];
+        let [y2, y3] = DIGITS[year as usize % 100];
+        let [m0, m1] = DIGITS[month];
+        let [d0, d1] = DIGITS[day_of_month];
+        self.text[..11].copy_from_slice(&[y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T']);
+        Some(())
+    }
+}
+
+/// Year, month and day of month of a day counted from 1970-01-01.
+fn civil_from_days(day: i64) -> (i64, usize, usize) {
+    // Years that begin in March, so that the leap day is the last one; eras of 400 years.
+    let z = day + 719_468;
+    let era = z.div_euclid(146_097);
+    let day_of_era = z.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day_of_month = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month as usize, day_of_month as usize)
+}
+
+/// Whether RFC 3339 has a text for an instant, see [`TimestampText::render`].
+#[inline]
+pub(super) fn has_text(ms: i64, offset: i16) -> bool {
+    const FIRST: i64 = -719_528 * MS_A_DAY; // 0000-01-01
+    const LAST: i64 = 2_932_897 * MS_A_DAY - 1; // 9999-12-31
+    let local = ms.saturating_add(i64::from(offset) * 60_000);
+    (FIRST..=LAST).contains(&local) && offset.unsigned_abs() < 24 * 60
+}
+
+/// The error for an instant that has no text; `row` counts from 1.
+#[cold]
+pub(super) fn no_text(row: u64, ms: i64, offset: i16) -> Error {
+    Error::new(
+        ErrorKind::Internal,
+        format!("the time of row {row} is outside the years 0000 to 9999: correct it in the table"),
+    )
+    .at(Position {
+        row: Some(row),
+        column: Some("timestamp"),
+        ..Position::default()
+    })
+    .with_detail(format!("{ms} ms, offset {offset} minutes"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // a test that cannot go on fails
+
+    use chrono::{DateTime, FixedOffset, SecondsFormat};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn render(text: &mut TimestampText, ms: i64, offset: i16) -> Option<String> {
+        text.render(ms, offset)
+            .map(|(bytes, len)| String::from_utf8(bytes[..len].to_vec()).unwrap())
+    }
+
+    fn oracle(ms: i64, offset: i16, utc: bool) -> String {
+        let zone = FixedOffset::east_opt(i32::from(offset) * 60).unwrap();
+        let time = DateTime::from_timestamp_millis(ms)
+            .unwrap()
+            .with_timezone(&zone);
+        let format = if ms.rem_euclid(1000) == 0 {
+            SecondsFormat::Secs
+        } else {
+            SecondsFormat::Millis
+        };
+        time.to_rfc3339_opts(format, utc)
+    }
+
+    #[test]
+    fn known_instants_have_their_text() {
+        for (ms, offset, utc, text) in [
+            (1_772_532_900_000, 0, true, "2026-03-03T10:15:00Z"),
+            (1_772_532_900_250, 0, true, "2026-03-03T10:15:00.250Z"),
+            (1_772_532_900_000, 60, false, "2026-03-03T11:15:00+01:00"),
+            (
+                1_772_532_900_007,
+                -210,
+                false,
+                "2026-03-03T06:45:00.007-03:30",
+            ),
+            (1_772_532_900_000, 0, false, "2026-03-03T10:15:00+00:00"),
+            (1_772_532_900_000, 60, true, "2026-03-03T11:15:00+01:00"),
+            (-1, 0, true, "1969-12-31T23:59:59.999Z"),
+            (-1, 1, false, "1970-01-01T00:00:59.999+00:01"),
+            (-62_167_219_200_000, 0, true, "0000-01-01T00:00:00Z"),
+            (253_402_300_799_999, 0, true, "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(
+                render(&mut TimestampText::new(utc), ms, offset).as_deref(),
+                Some(text)
+            );
+        }
+    }
+
+    #[test]
+    fn an_instant_without_text_is_refused_and_the_next_one_is_right() {
+        let mut text = TimestampText::new(false);
+        for (ms, offset) in [
+            (-62_167_219_200_001, 0),
+            (-62_167_219_200_000, -1),
+            (253_402_300_800_000, 0),
+            (253_402_300_799_999, 1),
+            (i64::MAX, 840),
+            (i64::MIN, -840),
+            (i64::MAX, 0),
+            (i64::MIN, 0),
+            (0, 1440),
+            (0, -1440),
+            (0, i16::MIN),
+        ] {
+            assert_eq!(render(&mut text, ms, offset), None, "{ms} {offset}");
+            assert!(!has_text(ms, offset), "{ms} {offset}");
+            assert_eq!(
+                render(&mut text, 0, 60).as_deref(),
+                Some("1970-01-01T01:00:00+01:00")
+            );
+        }
+        assert_eq!(
+            render(&mut text, 253_402_300_800_000, -1).as_deref(),
+            Some("9999-12-31T23:59:00-00:01")
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn every_instant_is_what_chrono_writes(
+            start in -62_135_000_000_000i64..253_402_000_000_000,
+            steps in proptest::collection::vec((prop_oneof![
+                Just(0i64), Just(1), Just(1000), 0i64..2000, -100_000_000i64..100_000_000
+            ], -840i16..=840, any::<bool>()), 1..20),
+            utc: bool,
+        ) {
+            let mut text = TimestampText::new(utc);
+            let (mut ms, mut offset) = (start, 0);
+            for (step, other, change) in steps {
+                ms += step;
+                if change { offset = other; }
+                prop_assert_eq!(render(&mut text, ms, offset), Some(oracle(ms, offset, utc)));
+                prop_assert!(has_text(ms, offset));
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The WHERE clause: site, window, fence, filters and, where a cursor goes on, the last key.
+
+use std::fmt::Write as _;
+
+use super::statement::Statement;
+use crate::request::ExportRequest;
+
+/// How long before the fence an insert must have begun for its rows to be certainly visible, in milliseconds.
+///
+/// `ingested_at` is one value an INSERT, taken when it begins; its rows appear when it ends.
+pub const DEFAULT_SETTLE_MS: i64 = 600_000;
+
+/// The moment an export began, by ClickHouse's clock, in milliseconds since 1970-01-01T00:00:00Z.
+///
+/// Only rows stamped up to it are exported. Those stamped up to [`Fence::settled`] cannot become more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The last `ingested_at` that is exported.
+    pub now: i64,
+}
+
+impl Fence {
+    /// The last `ingested_at` whose rows are all visible.
+    pub fn settled(self) -> i64 {
+        self.now - DEFAULT_SETTLE_MS
+    }
+}
+
+/// What rows are ordered by, within a website.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    pub timestamp: i64,
+    /// The order among equal timestamps.
+    pub event_id: u64,
+}
+
+/// Whether a row lies behind the last key. The form reads half the granules of a comparison of tuples.
+pub(super) const AFTER_LAST: &str = "timestamp >= fromUnixTimestamp64Milli({last_timestamp:Int64}, 'UTC') \
+    AND (timestamp > fromUnixTimestamp64Milli({last_timestamp:Int64}, 'UTC') OR event_id > {last_event_id:UInt64})";
+
+/// Whether a row is the last key's.
+pub(super) const AT_LAST: &str = "timestamp = fromUnixTimestamp64Milli({last_timestamp:Int64}, 'UTC') \
+    AND event_id = {last_event_id:UInt64}";
+
+/// Whether a row's insert may have likes that are not visible yet.
+pub(super) const FRESH: &str = "ingested_at > fromUnixTimestamp64Milli({settled:Int64}, 'UTC')";
+
+/// Appends `WHERE …` for all rows of the request up to the fence.
+pub(super) fn push_where(statement: &mut Statement, request: &ExportRequest, fence: Fence) {
+    statement.text.push_str("WHERE website_id = {site:String}");
+    statement.text_parameter("site", request.website.as_str());
+
+    let intervals = &request.window.intervals;
+    if let (Some(first), Some(last)) = (intervals.first(), intervals.last()) {
+        // Half-open, so that windows that meet share no row; on the bare column, so that the primary key prunes.
+        push_interval(statement, "", first.from, last.until);
+        if intervals.len() > 1 {
+            statement.text.push_str("\n  AND (");
+            for (index, interval) in intervals.iter().enumerate() {
+                if index > 0 {
+                    statement.text.push_str("\n    OR (1");
+                } else {
+                    statement.text.push_str("(1");
+                }
+                push_interval(statement, &format!("_{index}"), interval.from, interval.until);
+                statement.text.push(')');
+            }
+            statement.text.push(')');
+        }
+    } else {
+        // None of the window's days existed in this zone.
+        statement.text.push_str("\n  AND 0");
+    }
+
+    statement.text.push_str(
+        "\n  AND ingested_at <= fromUnixTimestamp64Milli({fence:Int64}, 'UTC')",
+    );
+    statement.int_parameter("fence", fence.now);
+    if !request.include_bots {
+        statement.text.push_str("\n  AND is_bot = 0");
+    }
+    if let Some(event_type) = request.event_type {
+        statement
+            .text
+            .push_str("\n  AND event_type = {event_type:String}");
+        statement.text_parameter("event_type", event_type.as_str());
+    }
+}
+
+fn push_interval(statement: &mut Statement, suffix: &str, from: i64, until: i64) {
+    // Writing to a String cannot fail.
+    let _ = write!(
+        statement.text,
+        "\n  AND timestamp >= fromUnixTimestamp64Milli({{from{suffix}:Int64}}, 'UTC')\
+         \n  AND timestamp < fromUnixTimestamp64Milli({{until{suffix}:Int64}}, 'UTC')"
+    );
+    statement.int_parameter(format!("from{suffix}"), from);
+    statement.int_parameter(format!("until{suffix}"), until);
+}
+
+/// Binds the last key's parameters.
+pub(super) fn bind_last(statement: &mut Statement, last: Key) {
+    statement.int_parameter("last_timestamp", last.timestamp);
+    statement.parameters.push((
+        "last_event_id".into(),
+        super::Value::Unsigned(last.event_id),
+    ));
+}

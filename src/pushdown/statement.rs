@@ -1,0 +1,142 @@
+//! The two statements of an export: its rows, and the proof of its end.
+
+use std::fmt::Write as _;
+
+use super::columns::TEXT_COLUMNS;
+use super::predicate::{AFTER_LAST, AT_LAST, FRESH, Fence, Key, bind_last, push_where};
+use crate::request::{ExportRequest, Offsets};
+
+/// A parameter's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A signed number.
+    Int(i64),
+    /// An unsigned number.
+    Unsigned(u64),
+    /// A text.
+    Text(String),
+}
+
+/// SQL with named server-side parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// The text, with `{name:Type}` where a value goes.
+    pub text: String,
+    /// The values by name.
+    pub parameters: Vec<(String, Value)>,
+}
+
+impl Statement {
+    fn new(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            parameters: Vec::new(),
+        }
+    }
+
+    pub(super) fn int_parameter(&mut self, name: impl Into<String>, value: i64) {
+        self.parameters.push((name.into(), Value::Int(value)));
+    }
+
+    pub(super) fn text_parameter(&mut self, name: impl Into<String>, value: &str) {
+        self.parameters
+            .push((name.into(), Value::Text(value.to_owned())));
+    }
+}
+
+/// How text columns travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextForm {
+    /// As they are.
+    Plain,
+    /// As hexadecimal digits: twice the bytes, but nothing in them can look like ClickHouse's text of an error.
+    Hex,
+}
+
+/// What no server's profile may bend: a limit that is reached is an error, never a shorter result.
+const PINNED: &str = "limit = 0, offset = 0, max_result_rows = 0, max_result_bytes = 0, \
+    timeout_overflow_mode = 'throw', read_overflow_mode = 'throw', read_overflow_mode_leaf = 'throw', \
+    result_overflow_mode = 'throw', sort_overflow_mode = 'throw', group_by_overflow_mode = 'throw', \
+    set_overflow_mode = 'throw', transfer_overflow_mode = 'throw', distinct_overflow_mode = 'throw', \
+    join_overflow_mode = 'throw', skip_unavailable_shards = 0, \
+    fallback_to_stale_replicas_for_distributed_queries = 0";
+
+/// The rows of an export in the order of the primary key, from behind `last` on where one is given.
+///
+/// One row on the wire: a byte that only a row begins with (the event type, plus 2 where the row is fresh), the instant
+/// in milliseconds, the event's id, the zone's offset at that instant in minutes, then the text columns.
+pub fn rows(
+    request: &ExportRequest,
+    table: &str,
+    fence: Fence,
+    last: Option<Key>,
+    form: TextForm,
+) -> Statement {
+    let mut statement = Statement::new(format!(
+        "SELECT\n  toUInt8(toUInt8(event_type) + if({FRESH}, 2, 0)),\n  toUnixTimestamp64Milli(timestamp),\n  \
+         toUInt64(event_id),\n  "
+    ));
+    statement.int_parameter("settled", fence.settled());
+    push_offset(&mut statement, &request.window.offsets);
+    for column in TEXT_COLUMNS {
+        // A user's own table may hold LowCardinality, Nullable or FixedString here; the wire knows String alone.
+        let _ = match form {
+            TextForm::Plain => write!(statement.text, ",\n  toString(ifNull({column}, ''))"),
+            TextForm::Hex => write!(statement.text, ",\n  hex(toString(ifNull({column}, '')))"),
+        };
+    }
+    let _ = write!(statement.text, "\nFROM {table}\n");
+    push_where(&mut statement, request, fence);
+    if let Some(last) = last {
+        let _ = write!(statement.text, "\n  AND {AFTER_LAST}");
+        bind_last(&mut statement, last);
+    }
+    let _ = write!(
+        statement.text,
+        "\nORDER BY timestamp, event_id\nSETTINGS {PINNED}"
+    );
+    statement
+}
+
+/// Four counts under the export's own predicate: settled rows up to the last key, all rows up to it, rows at it, and
+/// rows behind it. Without a last key all rows count as behind it.
+pub fn proof(request: &ExportRequest, table: &str, fence: Fence, last: Option<Key>) -> Statement {
+    let mut statement = Statement::new(match last {
+        Some(_) => format!(
+            "SELECT\n  countIf(NOT ({AFTER_LAST}) AND NOT ({FRESH})) AS settled,\n  countIf(NOT ({AFTER_LAST})) AS up_to,\n  \
+             countIf({AT_LAST}) AS at,\n  countIf({AFTER_LAST}) AS behind\nFROM {table}\n"
+        ),
+        None => format!("SELECT toUInt64(0) AS settled, toUInt64(0) AS up_to, toUInt64(0) AS at, count() AS behind\nFROM {table}\n"),
+    });
+    if let Some(last) = last {
+        statement.int_parameter("settled", fence.settled());
+        bind_last(&mut statement, last);
+    }
+    push_where(&mut statement, request, fence);
+    let _ = write!(statement.text, "\nSETTINGS {PINNED}");
+    statement
+}
+
+/// The zone's offset at each row's instant, from the transitions inside the window.
+fn push_offset(statement: &mut Statement, offsets: &Offsets) {
+    statement.int_parameter("offset_0", offsets.first.into());
+    if offsets.transitions.is_empty() {
+        statement.text.push_str("{offset_0:Int16}");
+        return;
+    }
+    statement.text.push_str("multiIf(");
+    for (index, &(instant, offset)) in offsets.transitions.iter().enumerate() {
+        let _ = write!(
+            statement.text,
+            "timestamp < fromUnixTimestamp64Milli({{transition_{n}:Int64}}, 'UTC'), {{offset_{index}:Int16}}, ",
+            n = index + 1
+        );
+        statement.int_parameter(format!("transition_{}", index + 1), instant);
+        statement.int_parameter(format!("offset_{}", index + 1), offset.into());
+    }
+    let _ = write!(
+        statement.text,
+        "{{offset_{}:Int16}})",
+        offsets.transitions.len()
+    );
+}

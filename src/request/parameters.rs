@@ -1,0 +1,209 @@
+//! The parameters of an export.
+
+use std::str::FromStr as _;
+
+use chrono::NaiveDate;
+use chrono_tz::{TZ_VARIANTS, Tz};
+
+use super::{Format, WebsiteId, Window};
+use crate::decode::EventType;
+use crate::error::{Error, Result};
+
+/// The names that a request may use, each once.
+const NAMES: [&str; 6] = [
+    "start_date",
+    "end_date",
+    "format",
+    "timezone",
+    "event_type",
+    "include_bots",
+];
+
+/// Longest value that is quoted back in an error, in characters.
+const MAX_QUOTED: usize = 64;
+
+/// What to export: validated, with the window's instants computed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportRequest {
+    /// Whose events.
+    pub website: WebsiteId,
+    /// Which days.
+    pub window: Window,
+    /// Written how.
+    pub format: Format,
+    /// Only this type, or both.
+    pub event_type: Option<EventType>,
+    /// Whether events of bots are exported too.
+    pub include_bots: bool,
+}
+
+impl ExportRequest {
+    /// Validates the query of a URL, still percent-encoded, without its `?`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Validation`](crate::error::ErrorKind::Validation) naming the parameter.
+    pub fn from_query(website: WebsiteId, query: &str) -> Result<Self> {
+        let mut pairs = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = decode(name).map_err(|_| {
+                Error::validation(
+                    quoted(name),
+                    format!("the parameter name `{}` is not UTF-8 behind its percent signs", quoted(name)),
+                )
+            })?;
+            let value = decode(value).map_err(|_| {
+                Error::validation(
+                    quoted(&name),
+                    format!("{} is not UTF-8 behind its percent signs", quoted(&name)),
+                )
+            })?;
+            pairs.push((name, value));
+        }
+        Self::from_pairs(website, pairs)
+    }
+
+    /// Validates names and values.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Validation`](crate::error::ErrorKind::Validation) naming the parameter.
+    pub fn from_pairs(
+        website: WebsiteId,
+        pairs: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self> {
+        let mut values: [Option<String>; NAMES.len()] = Default::default();
+        for (name, value) in pairs {
+            let Some(index) = NAMES.iter().position(|known| *known == name) else {
+                let name = quoted(&name);
+                return Err(Error::validation(
+                    name.clone(),
+                    format!("there is no parameter `{name}`: use {}", NAMES.join(", ")),
+                ));
+            };
+            if values[index].replace(value).is_some() {
+                return Err(Error::validation(
+                    name.clone(),
+                    format!("{name} is given more than once: give it once"),
+                ));
+            }
+        }
+        let [start, end, format, zone, event_type, include_bots] = values;
+
+        let start = date("start_date", start)?;
+        let end = date("end_date", end)?;
+        let format = format.map_or(Ok(Format::Csv), |name| {
+            Format::from_name(&name).ok_or_else(|| {
+                Error::validation(
+                    "format",
+                    format!("format `{}` is not one of csv, json, ndjson, parquet", quoted(&name)),
+                )
+            })
+        })?;
+        let zone = zone.map_or(Ok(Tz::UTC), |name| time_zone(&name))?;
+        let event_type = event_type.map(|name| event_type_of(&name)).transpose()?;
+        let include_bots = match include_bots.as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(other) => {
+                return Err(Error::validation(
+                    "include_bots",
+                    format!("include_bots `{}` is neither true nor false", quoted(other)),
+                ));
+            }
+        };
+        Ok(Self {
+            website,
+            window: Window::new(start, end, zone)?,
+            format,
+            event_type,
+            include_bots,
+        })
+    }
+
+    /// The file's name, safe in a header and on every file system.
+    pub fn file_name(&self) -> String {
+        format!(
+            "events_{}_{}_{}.{}",
+            self.website,
+            self.window.start,
+            self.window.end,
+            self.format.as_str()
+        )
+    }
+}
+
+/// Percent-decoding as in an HTML form: `+` is a space.
+fn decode(text: &str) -> Result<String, std::string::FromUtf8Error> {
+    let spaced = text.replace('+', " ");
+    String::from_utf8(percent_encoding::percent_decode_str(&spaced).collect())
+}
+
+/// A value as it may stand in a message: short and without control characters.
+fn quoted(text: &str) -> String {
+    let mut short: String = text
+        .chars()
+        .take(MAX_QUOTED)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    if text.chars().nth(MAX_QUOTED).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+fn date(field: &'static str, value: Option<String>) -> Result<NaiveDate> {
+    let Some(text) = value else {
+        return Err(Error::validation(
+            field,
+            format!("{field} is missing: give a day as YYYY-MM-DD"),
+        ));
+    };
+    let bytes = text.as_bytes();
+    let shaped = bytes.len() == 10
+        && bytes.iter().enumerate().all(|(i, b)| match i {
+            4 | 7 => *b == b'-',
+            _ => b.is_ascii_digit(),
+        });
+    if !shaped {
+        return Err(Error::validation(
+            field,
+            format!("{field} `{}` is not a day written as YYYY-MM-DD", quoted(&text)),
+        ));
+    }
+    NaiveDate::parse_from_str(&text, "%Y-%m-%d").map_err(|_| {
+        Error::validation(field, format!("{field} {text} is not a day of the calendar"))
+    })
+}
+
+fn event_type_of(name: &str) -> Result<EventType> {
+    [EventType::Pageview, EventType::Event]
+        .into_iter()
+        .find(|event_type| event_type.as_str() == name)
+        .ok_or_else(|| {
+            Error::validation(
+                "event_type",
+                format!("event_type `{}` is neither pageview nor event", quoted(name)),
+            )
+        })
+}
+
+fn time_zone(name: &str) -> Result<Tz> {
+    Tz::from_str(name).map_err(|_| {
+        let meant = TZ_VARIANTS
+            .iter()
+            .find(|zone| zone.name().eq_ignore_ascii_case(name));
+        let remedy = match meant {
+            Some(zone) => format!("write it {zone}"),
+            None if name.contains(' ') => {
+                "write it without spaces, and a plus sign as %2B".to_owned()
+            }
+            None => "use an IANA name such as Europe/Berlin".to_owned(),
+        };
+        Error::validation(
+            "timezone",
+            format!("timezone `{}` is not known: {remedy}", quoted(name)),
+        )
+    })
+}

@@ -1,0 +1,254 @@
+//! The days of a zone as instants, and the zone's offsets inside them.
+//!
+//! A day of a zone is the set of instants whose local date is that day. Mostly that is one interval; where clocks
+//! went back over midnight (St. John's, one minute past) it is two, and where a date was skipped (Apia,
+//! 2011-12-30) it is none. So a window is a list of intervals, and no row is lost or doubled between two
+//! neighbouring windows in any zone.
+
+use chrono::{DateTime, Days, NaiveDate, Offset as _, TimeZone as _};
+use chrono_tz::Tz;
+
+use crate::error::{Error, Result};
+
+/// Most days of one export.
+pub const MAX_DAYS: u64 = 90;
+
+/// First and last year that the table's timestamps reach (`DateTime64(3)`).
+const YEARS: std::ops::RangeInclusive<i32> = 1900..=2299;
+
+/// Last year whose changes of offset the zone database knows.
+const LAST_ZONE_YEAR: i32 = 2099;
+
+const MS_PER_SECOND: i64 = 1_000;
+const MS_PER_HOUR: i64 = 3_600_000;
+
+/// Offsets lie between these everywhere and always, in hours.
+const MAX_OFFSET_HOURS: i64 = 26;
+
+/// Instants in milliseconds since 1970-01-01T00:00:00Z, half-open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interval {
+    /// The first instant inside.
+    pub from: i64,
+    /// The first instant outside.
+    pub until: i64,
+}
+
+/// The zone's offset from UTC over a window: one before the first transition, one after each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offsets {
+    /// Minutes east of UTC before the first transition.
+    pub first: i16,
+    /// For each transition its instant in milliseconds and the offset from then on, in order of time.
+    pub transitions: Vec<(i64, i16)>,
+}
+
+/// Whole days of a zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The first day.
+    pub start: NaiveDate,
+    /// The last day, included.
+    pub end: NaiveDate,
+    /// Whose days.
+    pub zone: Tz,
+    /// The instants, in order of time, neither touching nor overlapping; empty where none of the days existed.
+    pub intervals: Vec<Interval>,
+    /// The offset of every instant inside.
+    pub offsets: Offsets,
+}
+
+/// A stretch of time with one offset.
+struct Stretch {
+    interval: Interval,
+    offset_seconds: i64,
+}
+
+impl Window {
+    /// The days from `start` to `end`, both included.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Validation`](crate::error::ErrorKind::Validation) naming `start_date`, `end_date` or `timezone`:
+    /// the end lies before the start, more than [`MAX_DAYS`] days, years that the table or the zone database does
+    /// not reach, or an offset that is not whole minutes and so cannot be written in RFC 3339.
+    pub fn new(start: NaiveDate, end: NaiveDate, zone: Tz) -> Result<Self> {
+        use chrono::Datelike as _;
+
+        if end < start {
+            return Err(Error::validation(
+                "end_date",
+                format!("end_date {end} lies before start_date {start}: swap them"),
+            ));
+        }
+        let days = (end - start).num_days().unsigned_abs() + 1;
+        if days > MAX_DAYS {
+            return Err(Error::validation(
+                "end_date",
+                format!(
+                    "{start} to {end} is {days} days, more than the {MAX_DAYS} of one export: ask for end_date {} or earlier, \
+                     then for the rest",
+                    start + Days::new(MAX_DAYS - 1)
+                ),
+            ));
+        }
+        for (field, date) in [("start_date", start), ("end_date", end)] {
+            if !YEARS.contains(&date.year()) {
+                return Err(Error::validation(
+                    field,
+                    format!("{field} {date} is out of reach: the years {} to {} can be stored", YEARS.start(), YEARS.end()),
+                ));
+            }
+            if zone != Tz::UTC && date.year() > LAST_ZONE_YEAR {
+                return Err(Error::validation(
+                    field,
+                    format!("{field} {date} in {zone}: the zone's changes are known up to {LAST_ZONE_YEAR}, so use UTC"),
+                ));
+            }
+        }
+
+        let stretches = stretches(start, end, zone);
+        let local_from = midnight_ms(start);
+        let local_until = midnight_ms(end) + 24 * MS_PER_HOUR;
+        let mut intervals: Vec<Interval> = Vec::new();
+        let mut inside: Vec<(Interval, i64)> = Vec::new();
+        for stretch in stretches {
+            let shift = stretch.offset_seconds * MS_PER_SECOND;
+            let interval = Interval {
+                from: stretch.interval.from.max(local_from - shift),
+                until: stretch.interval.until.min(local_until - shift),
+            };
+            if interval.from >= interval.until {
+                continue;
+            }
+            inside.push((interval, stretch.offset_seconds));
+            match intervals.last_mut() {
+                Some(last) if last.until == interval.from => last.until = interval.until,
+                _ => intervals.push(interval),
+            }
+        }
+        Ok(Self {
+            start,
+            end,
+            zone,
+            intervals,
+            offsets: offsets(&inside, zone)?,
+        })
+    }
+
+    /// Whether timestamps end in `Z`: the zone is UTC by one of its names, not merely at offset zero.
+    pub fn is_utc(&self) -> bool {
+        matches!(
+            self.zone,
+            Tz::UTC
+                | Tz::Etc__UTC
+                | Tz::UCT
+                | Tz::Etc__UCT
+                | Tz::Universal
+                | Tz::Etc__Universal
+                | Tz::Zulu
+                | Tz::Etc__Zulu
+        )
+    }
+}
+
+/// Midnight of a date as if it were UTC, in milliseconds.
+fn midnight_ms(date: NaiveDate) -> i64 {
+    date.and_time(chrono::NaiveTime::MIN)
+        .and_utc()
+        .timestamp_millis()
+}
+
+/// The offset at an instant, in seconds east of UTC.
+fn offset_seconds(zone: Tz, instant_ms: i64) -> i64 {
+    let utc = DateTime::from_timestamp_millis(instant_ms)
+        .unwrap_or_default()
+        .naive_utc();
+    i64::from(
+        zone.offset_from_utc_datetime(&utc)
+            .fix()
+            .local_minus_utc(),
+    )
+}
+
+/// Cuts the time around the window at the zone's transitions.
+///
+/// The zone database has no list to read, so the offset is looked up every hour, and where it differs from the
+/// hour before, the transition's second is found by halving. No zone ever changed twice within an hour.
+fn stretches(start: NaiveDate, end: NaiveDate, zone: Tz) -> Vec<Stretch> {
+    let from = midnight_ms(start) - MAX_OFFSET_HOURS * MS_PER_HOUR;
+    let until = midnight_ms(end) + (24 + MAX_OFFSET_HOURS) * MS_PER_HOUR;
+    let mut stretches = Vec::new();
+    let mut begin = from;
+    let mut offset = offset_seconds(zone, from);
+    let mut hour = from;
+    while hour < until {
+        let next = hour + MS_PER_HOUR;
+        let after = offset_seconds(zone, next);
+        if after != offset {
+            let (mut before, mut behind) = (hour / MS_PER_SECOND, next / MS_PER_SECOND);
+            while behind - before > 1 {
+                let middle = before + (behind - before) / 2;
+                if offset_seconds(zone, middle * MS_PER_SECOND) == offset {
+                    before = middle;
+                } else {
+                    behind = middle;
+                }
+            }
+            let transition = behind * MS_PER_SECOND;
+            stretches.push(Stretch {
+                interval: Interval {
+                    from: begin,
+                    until: transition,
+                },
+                offset_seconds: offset,
+            });
+            begin = transition;
+            offset = after;
+        }
+        hour = next;
+    }
+    stretches.push(Stretch {
+        interval: Interval { from: begin, until },
+        offset_seconds: offset,
+    });
+    stretches
+}
+
+/// The offsets of the stretches inside the window, in minutes.
+fn offsets(inside: &[(Interval, i64)], zone: Tz) -> Result<Offsets> {
+    let mut offsets: Option<Offsets> = None;
+    let mut current = 0;
+    for &(interval, seconds) in inside {
+        let minutes = i16::try_from(seconds / 60).ok().filter(|_| seconds % 60 == 0);
+        let Some(minutes) = minutes else {
+            let instant = DateTime::from_timestamp_millis(interval.from).unwrap_or_default();
+            return Err(Error::validation(
+                "timezone",
+                format!(
+                    "{zone} was {seconds} seconds from UTC on {}, which is not whole minutes and cannot be written as an \
+                     RFC 3339 offset: use UTC for that time",
+                    instant.format("%Y-%m-%d")
+                ),
+            ));
+        };
+        match &mut offsets {
+            None => {
+                offsets = Some(Offsets {
+                    first: minutes,
+                    transitions: Vec::new(),
+                });
+            }
+            Some(offsets) if minutes != current => {
+                offsets.transitions.push((interval.from, minutes));
+            }
+            Some(_) => {}
+        }
+        current = minutes;
+    }
+    Ok(offsets.unwrap_or(Offsets {
+        first: 0,
+        transitions: Vec::new(),
+    }))
+}
+

@@ -1,0 +1,103 @@
+//! Who asks: the Bearer key, looked up by its hash and remembered for a moment.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use hyper::HeaderMap;
+use hyper::header::AUTHORIZATION;
+
+use crate::catalog::{Catalog, KeyHash, KeyRecord};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How long a key that was found is believed. Its absence is never remembered.
+const REMEMBERED: Duration = Duration::from_secs(2);
+
+/// Most keys that are remembered.
+const MAX_REMEMBERED: usize = 1_024;
+
+/// The keys that asked lately, and how often each may ask.
+pub(super) struct Keys {
+    found: Mutex<HashMap<KeyHash, (Instant, KeyRecord)>>,
+    rate: DefaultKeyedRateLimiter<String>,
+}
+
+impl Keys {
+    pub(super) fn new(requests_per_minute: NonZeroU32) -> Self {
+        Self {
+            found: Mutex::default(),
+            rate: RateLimiter::keyed(Quota::per_minute(requests_per_minute)),
+        }
+    }
+
+    /// The key of a request, within its rate.
+    pub(super) async fn authenticate(
+        &self,
+        catalog: &Catalog,
+        headers: &HeaderMap,
+    ) -> Result<KeyRecord> {
+        let plain = bearer(headers).ok_or_else(no_key)?;
+        let hash = KeyHash::of(plain);
+        let record = match self.remembered(&hash) {
+            Some(record) => record,
+            None => {
+                let record = catalog.find_key(&hash).await?.ok_or_else(unknown_key)?;
+                self.remember(hash, record.clone());
+                record
+            }
+        };
+        if self.rate.check_key(&record.id).is_err() {
+            return Err(Error::new(
+                ErrorKind::RateLimited,
+                "this key asked too often: wait a minute, or raise requests_per_minute",
+            ));
+        }
+        Ok(record)
+    }
+
+    fn remembered(&self, hash: &KeyHash) -> Option<KeyRecord> {
+        let found = self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let (at, record) = found.get(hash)?;
+        (at.elapsed() < REMEMBERED).then(|| record.clone())
+    }
+
+    fn remember(&self, hash: KeyHash, record: KeyRecord) {
+        let mut found = self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if found.len() >= MAX_REMEMBERED {
+            found.retain(|_, (at, _)| at.elapsed() < REMEMBERED);
+            self.rate.retain_recent();
+        }
+        if found.len() < MAX_REMEMBERED {
+            found.insert(hash, (Instant::now(), record));
+        }
+    }
+}
+
+/// The key of exactly one `Authorization: Bearer` header.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next()?.to_str().ok()?;
+    if values.next().is_some() {
+        return None;
+    }
+    let (scheme, key) = value.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| key.trim_matches(' '))
+}
+
+fn no_key() -> Error {
+    Error::new(
+        ErrorKind::Unauthorized,
+        "a key is needed: send the header `Authorization: Bearer spk_selfhosted_…`",
+    )
+}
+
+fn unknown_key() -> Error {
+    Error::new(
+        ErrorKind::Unauthorized,
+        "the key is not known or was revoked: make one with `rowspout key create`",
+    )
+}

@@ -1,0 +1,91 @@
+//! The body of a response: bytes at hand, or an export that is pulled chunk by chunk.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use tokio::sync::mpsc;
+
+use super::guard::Answering;
+use crate::error::{Error, Result};
+
+/// Chunks that wait between an export and its connection.
+pub(super) const QUEUED_CHUNKS: usize = 2;
+
+/// A response's body.
+pub(super) struct Body {
+    content: Content,
+    /// Told when the body has been sent or given up.
+    _answering: Option<Answering>,
+}
+
+/// What an export's task says of its file: a chunk, `None` at the proven end, or the error that ended it.
+pub(super) type Said = Result<Option<Bytes>>;
+
+enum Content {
+    Full(Bytes),
+    Export(mpsc::Receiver<Said>),
+}
+
+impl Body {
+    /// Bytes at hand.
+    pub(super) fn full(bytes: impl Into<Bytes>) -> Self {
+        Self {
+            content: Content::Full(bytes.into()),
+            _answering: None,
+        }
+    }
+
+    /// Chunks from an export's task. Only the task's own word ends the body well: an error, and a task that fell silent,
+    /// abort the connection.
+    pub(super) fn export(chunks: mpsc::Receiver<Said>) -> Self {
+        Self {
+            content: Content::Export(chunks),
+            _answering: None,
+        }
+    }
+
+    /// Keeps `answering` as long as the body lives.
+    pub(super) fn holding(mut self, answering: Answering) -> Self {
+        self._answering = Some(answering);
+        self
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>>>> {
+        match &mut self.content {
+            Content::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Content::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Content::Export(chunks) => {
+                Poll::Ready(match ready!(chunks.poll_recv(cx)) {
+                    Some(Ok(Some(chunk))) => Some(Ok(Frame::data(chunk))),
+                    Some(Ok(None)) => None,
+                    Some(Err(error)) => Some(Err(error)),
+                    None => Some(Err(Error::internal("the export's task stopped"))),
+                })
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Full(bytes) => bytes.is_empty(),
+            Content::Export(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Export(_) => SizeHint::default(),
+        }
+    }
+}

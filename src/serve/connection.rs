@@ -1,0 +1,167 @@
+//! One connection: HTTP/1.1, or HTTP/2 by prior knowledge, over one guarded socket.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use super::body::Body;
+use super::guard::{self, Guard};
+use super::{Service, router};
+
+/// Longest head of an HTTP/1.1 request that is read at all, in bytes; the router's limits lie below.
+const MAX_READ_BYTES: usize = 256 << 10;
+
+/// Most header fields of a request.
+const MAX_HEADERS: usize = 100;
+
+/// What an HTTP/2 client sends first.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How often a silent HTTP/2 client is asked for a sign of life.
+const HTTP2_PING: Duration = Duration::from_secs(20);
+
+/// How often to look for the rest of a preface that came in pieces.
+const PREFACE_PAUSE: Duration = Duration::from_millis(5);
+
+/// Serves one connection to its end.
+pub(super) async fn serve(
+    service: Arc<Service>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    mut draining: watch::Receiver<bool>,
+) {
+    // Small responses should not wait for more.
+    let _ = stream.set_nodelay(true);
+    let head = service.config.head;
+    let is_http2 = match tokio::time::timeout(head, begins_http2(&stream)).await {
+        Ok(Ok(is_http2)) => is_http2,
+        Ok(Err(_)) => return,
+        Err(_) => {
+            refuse_slow_head(stream).await;
+            return;
+        }
+    };
+    let result = if is_http2 {
+        serve_http2(service, stream, &mut draining).await
+    } else {
+        serve_http1(service, stream, &mut draining, head).await
+    };
+    if let Err(error) = result {
+        tracing::debug!(%peer, %error, "the connection ended early");
+    }
+}
+
+type ResponseFuture =
+    Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send + 'static>>;
+
+fn answer(service: &Arc<Service>, request: Request<Incoming>) -> ResponseFuture {
+    let service = service.clone();
+    Box::pin(async move { Ok(router::route(&service, request).await) })
+}
+
+async fn serve_http1(
+    service: Arc<Service>,
+    stream: TcpStream,
+    draining: &mut watch::Receiver<bool>,
+    head: Duration,
+) -> Result<(), hyper::Error> {
+    let busy = guard::Busy::default();
+    let io = Guard::new(TokioIo::new(stream), busy.clone());
+    let handler = service_fn(move |request| {
+        let busy = busy.begin();
+        let response = answer(&service, request);
+        Box::pin(async move {
+            let response = response.await;
+            response.map(|response| response.map(|body| body.holding(busy)))
+        }) as ResponseFuture
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head)
+        .max_buf_size(MAX_READ_BYTES)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(io, handler);
+    let mut drained = false;
+    let result = loop {
+        tokio::select! {
+            result = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)) => break result,
+            _ = draining.wait_for(|draining| *draining), if !drained => {
+                drained = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+        }
+    };
+    let parts = connection.into_parts();
+    let mut stream = parts.io.into_inner().into_inner();
+    match result {
+        Err(error) if error.is_timeout() => {
+            // A head that was begun is answered; an idle connection that never sent a byte is just closed.
+            if !parts.read_buf.is_empty() {
+                refuse_slow_head(stream).await;
+            }
+            Ok(())
+        }
+        Err(error) => Err(error),
+        Ok(()) => {
+            let _ = stream.shutdown().await;
+            Ok(())
+        }
+    }
+}
+
+async fn serve_http2(
+    service: Arc<Service>,
+    stream: TcpStream,
+    draining: &mut watch::Receiver<bool>,
+) -> Result<(), hyper::Error> {
+    let handler = service_fn(move |request| answer(&service, request));
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HTTP2_PING)
+        .max_header_list_size(MAX_READ_BYTES as u32)
+        .serve_connection(TokioIo::new(stream), handler);
+    let mut connection = std::pin::pin!(connection);
+    let mut drained = false;
+    loop {
+        tokio::select! {
+            result = connection.as_mut() => return result,
+            _ = draining.wait_for(|draining| *draining), if !drained => {
+                drained = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+/// Whether the client speaks HTTP/2 from the first byte. Reads nothing away.
+async fn begins_http2(stream: &TcpStream) -> std::io::Result<bool> {
+    let mut seen = [0; HTTP2_PREFACE.len()];
+    loop {
+        let len = stream.peek(&mut seen).await?;
+        if len == 0 || seen[..len] != HTTP2_PREFACE[..len] {
+            return Ok(false);
+        }
+        if len == HTTP2_PREFACE.len() {
+            return Ok(true);
+        }
+        tokio::time::sleep(PREFACE_PAUSE).await;
+    }
+}
+
+async fn refuse_slow_head(mut stream: TcpStream) {
+    let response = guard::bad_request_bytes(408);
+    // The client may be gone.
+    let _ = stream.write_all(&response).await;
+    let _ = stream.shutdown().await;
+}

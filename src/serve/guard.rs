@@ -1,0 +1,156 @@
+//! Gives hyper's own refusals (a head that is too large or malformed) the body and headers of every other error.
+//!
+//! hyper answers what it cannot parse by itself, with an empty body, and has no hook for that. So the socket is wrapped:
+//! while no request of ours is being answered, a write that is one whole `HTTP/1.1 4xx` head without content
+//! can only be such an answer, and ours goes out in its stead.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use hyper::rt::{Read, ReadBufCursor, Write};
+
+use super::respond;
+use crate::error::{Error, ErrorKind};
+
+/// Counts the requests that are being answered on one connection.
+#[derive(Clone, Default)]
+pub(super) struct Busy(Arc<AtomicUsize>);
+
+/// One request that is being answered, until its body is dropped.
+pub(super) struct Answering(Arc<AtomicUsize>);
+
+impl Busy {
+    /// A request came in.
+    pub(super) fn begin(&self) -> Answering {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Answering(self.0.clone())
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The socket, watched for hyper's own refusals.
+pub(super) struct Guard<T> {
+    inner: T,
+    busy: Busy,
+    /// Our answer, while it goes out instead of hyper's of so many bytes.
+    instead: Option<(Bytes, usize)>,
+}
+
+impl<T> Guard<T> {
+    pub(super) fn new(inner: T, busy: Busy) -> Self {
+        Self {
+            inner,
+            busy,
+            instead: None,
+        }
+    }
+
+    pub(super) fn into_inner(self) -> T {
+        self.inner
+    }
+}
+
+impl<T: Write + Unpin> Guard<T> {
+    /// Whether hyper refused a request by itself in these bytes, and with which status.
+    fn refusal(&self, bytes: &[u8]) -> Option<u16> {
+        if self.busy.0.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
+        let status = bytes.strip_prefix(b"HTTP/1.1 4")?.get(..2)?;
+        let head = std::str::from_utf8(bytes).ok()?;
+        if !head.ends_with("\r\n\r\n") || !head.contains("content-length: 0") {
+            return None;
+        }
+        let tens = status.iter().try_fold(0, |sum, b| {
+            b.is_ascii_digit().then(|| sum * 10 + u16::from(b - b'0'))
+        })?;
+        Some(400 + tens)
+    }
+
+    fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<usize>>> {
+        while let Some((answer, replaced)) = &mut self.instead {
+            if answer.is_empty() {
+                let replaced = *replaced;
+                self.instead = None;
+                return Poll::Ready(Ok(Some(replaced)));
+            }
+            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, answer))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            answer.advance(written);
+        }
+        Poll::Ready(Ok(None))
+    }
+}
+
+impl<T: Write + Unpin> Write for Guard<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.instead.is_none()
+            && let Some(status) = self.refusal(bytes)
+        {
+            self.instead = Some((bad_request_bytes(status), bytes.len()));
+        }
+        if let Some(replaced) = ready!(self.poll_instead(cx))? {
+            return Poll::Ready(Ok(replaced));
+        }
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let [single] = slices {
+            return self.poll_write(cx, single);
+        }
+        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+impl<T: Read + Unpin> Read for Guard<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buffer)
+    }
+}
+
+/// A whole response for a request that could not be read.
+pub(super) fn bad_request_bytes(status: u16) -> Bytes {
+    let message = match status {
+        408 => "the request's head took too long: send it at once",
+        414 => "the request's URI is too long: leave out what is not a parameter",
+        431 => "the request's header fields are too large: send fewer or shorter ones",
+        _ => "the request is not HTTP/1.1 as RFC 9112 has it",
+    };
+    respond::raw_error(&Error::new(ErrorKind::BadRequest(status), message))
+}

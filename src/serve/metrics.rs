@@ -1,0 +1,131 @@
+//! What Prometheus reads at `/metrics`.
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::error::{Error, Result};
+use crate::request::Format;
+
+const RUNNING: &str = "rowspout_exports_running";
+const FINISHED: &str = "rowspout_exports_finished_total";
+const ROWS: &str = "rowspout_rows_total";
+const BYTES: &str = "rowspout_bytes_total";
+const FIRST_BYTE: &str = "rowspout_first_byte_seconds";
+const DURATION: &str = "rowspout_export_seconds";
+const RESPONSES: &str = "rowspout_responses_total";
+
+/// Upper bounds of the histograms, in seconds.
+const SECONDS: [f64; 12] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0,
+];
+
+/// How an export ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Every byte was handed to the client.
+    Complete,
+    /// It failed after its first byte, and the connection was aborted.
+    Aborted,
+    /// The client went away.
+    Left,
+    /// It failed before its first byte, and the client got a status.
+    Refused,
+}
+
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Aborted => "aborted",
+            Self::Left => "left",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// The process's metrics.
+pub(super) struct Metrics {
+    handle: PrometheusHandle,
+}
+
+impl Metrics {
+    /// Sets the recorder of this process. A second service in one process writes into the first one's recorder.
+    pub(super) fn install() -> Result<Self> {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
+            .map_err(|error| Error::internal("the metrics cannot be set up").with_source(error))?
+            .build_recorder();
+        let handle = recorder.handle();
+        // Where a recorder is set already, this handle just renders nothing of it.
+        let _ = metrics::set_global_recorder(recorder);
+        describe_gauge!(RUNNING, Unit::Count, "Exports that run now.");
+        describe_counter!(FINISHED, Unit::Count, "Exports that ended, by format and outcome.");
+        describe_counter!(ROWS, Unit::Count, "Rows written into files, by format.");
+        describe_counter!(BYTES, Unit::Bytes, "Bytes handed to clients, by format.");
+        describe_counter!(RESPONSES, Unit::Count, "Responses by status.");
+        describe_histogram!(FIRST_BYTE, Unit::Seconds, "Time from a request to its first chunk, by format.");
+        describe_histogram!(DURATION, Unit::Seconds, "Time from a request to its last chunk, by format.");
+        gauge!(RUNNING).set(0.0);
+        Ok(Self { handle })
+    }
+
+    /// The text that Prometheus reads.
+    pub(super) fn render(&self) -> String {
+        self.handle.run_upkeep();
+        self.handle.render()
+    }
+}
+
+/// Counts one response.
+pub(super) fn responded(status: u16) {
+    counter!(RESPONSES, "status" => status.to_string()).increment(1);
+}
+
+/// One export's measurements; its end is counted when it is dropped, as that of a client who left unless told otherwise.
+pub(super) struct Measured {
+    format: Format,
+    begun: std::time::Instant,
+    outcome: Outcome,
+}
+
+impl Measured {
+    pub(super) fn begin(format: Format) -> Self {
+        gauge!(RUNNING).increment(1.0);
+        Self {
+            format,
+            begun: std::time::Instant::now(),
+            outcome: Outcome::Left,
+        }
+    }
+
+    pub(super) fn first_byte(&self) {
+        histogram!(FIRST_BYTE, "format" => self.format.as_str())
+            .record(self.begun.elapsed().as_secs_f64());
+    }
+
+    pub(super) fn chunk(&self, bytes: usize) {
+        counter!(BYTES, "format" => self.format.as_str()).increment(bytes as u64);
+    }
+
+    pub(super) fn rows(&self, rows: u64) {
+        counter!(ROWS, "format" => self.format.as_str()).increment(rows);
+    }
+
+    pub(super) fn end(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+
+    pub(super) fn elapsed(&self) -> std::time::Duration {
+        self.begun.elapsed()
+    }
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        gauge!(RUNNING).decrement(1.0);
+        counter!(FINISHED, "format" => self.format.as_str(), "outcome" => self.outcome.as_str())
+            .increment(1);
+        histogram!(DURATION, "format" => self.format.as_str())
+            .record(self.begun.elapsed().as_secs_f64());
+    }
+}

@@ -1,0 +1,139 @@
+//! Responses: the headers that every one carries, and errors as JSON.
+
+use bytes::Bytes;
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+use super::body::Body;
+use crate::error::{Error, ErrorKind};
+use crate::export::ExportId;
+
+/// Names the export (or the refused request) of a response.
+pub(super) const X_EXPORT_ID: HeaderName = HeaderName::from_static("x-export-id");
+
+/// Seconds after which a client that was refused for load may try again.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
+
+/// Seconds after which a client over its rate may try again.
+const RATE_RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("60");
+
+/// The methods of every path.
+const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD");
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: ErrorJson<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorJson<'a> {
+    code: &'static str,
+    message: &'a str,
+    field: Option<&'a str>,
+}
+
+/// The status and the code of an error, as the contract's table has them.
+fn status_and_code(kind: ErrorKind) -> (StatusCode, &'static str) {
+    match kind {
+        ErrorKind::Validation => (StatusCode::BAD_REQUEST, "validation_error"),
+        ErrorKind::BadRequest(status) => (
+            StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST),
+            "bad_request",
+        ),
+        ErrorKind::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
+        ErrorKind::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
+        ErrorKind::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+        ErrorKind::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+        ErrorKind::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
+        ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        ErrorKind::QueryTimeout => (StatusCode::GATEWAY_TIMEOUT, "query_timeout"),
+        ErrorKind::Usage | ErrorKind::Data | ErrorKind::Internal => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "internal")
+        }
+    }
+}
+
+/// The status that an error is answered with.
+pub(super) fn status(error: &Error) -> StatusCode {
+    status_and_code(error.kind()).0
+}
+
+/// An error as a response. What is not the client's business is replaced by the export's id.
+pub(super) fn error(error: &Error, id: &ExportId) -> Response<Body> {
+    let (status, code) = status_and_code(error.kind());
+    let hidden;
+    let message = if code == "internal" {
+        hidden = format!("the export failed; the log says why under {id}");
+        &hidden
+    } else {
+        error.message()
+    };
+    let json = error_json(code, message, error.field());
+    let mut response = Response::new(Body::full(json));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    match error.kind() {
+        ErrorKind::Unauthorized => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        ErrorKind::MethodNotAllowed => {
+            headers.insert(ALLOW, ALLOWED);
+        }
+        ErrorKind::RateLimited => {
+            headers.insert(RETRY_AFTER, RATE_RETRY_AFTER_SECONDS);
+        }
+        ErrorKind::Unavailable => {
+            headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        ErrorKind::BadRequest(_) => {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        _ => {}
+    }
+    common(response, id)
+}
+
+/// Adds what every response carries.
+pub(super) fn common(mut response: Response<Body>, id: &ExportId) -> Response<Body> {
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        headers.insert(X_EXPORT_ID, id);
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// An error as the bytes of a whole HTTP/1.1 response that ends the connection.
+pub(super) fn raw_error(error: &Error) -> Bytes {
+    let (status, code) = status_and_code(error.kind());
+    let body = error_json(code, error.message(), error.field());
+    let id = ExportId::random().map_or_else(|_| String::new(), |id| id.to_string());
+    let mut bytes = format!(
+        "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\nx-export-id: {id}\r\ncache-control: no-store\r\n\
+         x-content-type-options: nosniff\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        status.as_u16(),
+        status.canonical_reason().unwrap_or("Error"),
+        body.len()
+    )
+    .into_bytes();
+    bytes.extend_from_slice(&body);
+    bytes.into()
+}
+
+fn error_json(code: &'static str, message: &str, field: Option<&str>) -> Bytes {
+    let body = ErrorBody {
+        error: ErrorJson {
+            code,
+            message,
+            field,
+        },
+    };
+    // Text alone always serialises.
+    serde_json::to_vec(&body).unwrap_or_default().into()
+}

@@ -1,0 +1,153 @@
+//! Paths and methods.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Version};
+
+use super::body::Body;
+use super::{Service, handler, metrics, respond};
+use crate::error::{Error, ErrorKind, Result};
+use crate::export::ExportId;
+use crate::request::WebsiteId;
+
+/// Longest path and query of a request, in bytes.
+const MAX_URI_BYTES: usize = 8 << 10;
+
+/// All header fields of a request together, in bytes.
+const MAX_HEADER_BYTES: usize = 32 << 10;
+
+/// How long ClickHouse may take to say that it is there.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where a request goes.
+enum Route {
+    Export(WebsiteId),
+    Healthz,
+    Readyz,
+    Metrics,
+}
+
+/// Answers one request, whatever happens.
+pub(super) async fn route(service: &Arc<Service>, request: Request<Incoming>) -> Response<Body> {
+    let id = match ExportId::random() {
+        Ok(id) => id,
+        Err(error) => {
+            tracing::error!(%error, "no id for a request");
+            let mut response = Response::new(Body::full(""));
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            return response;
+        }
+    };
+    let response = match dispatch(service, &request, &id).await {
+        Ok(response) => respond::common(response, &id),
+        Err(error) => {
+            if respond::status(&error).is_server_error() {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(export = %id, error, "the request failed");
+            } else {
+                tracing::info!(export = %id, %error, "the request was refused");
+            }
+            respond::error(&error, &id)
+        }
+    };
+    metrics::responded(response.status().as_u16());
+    response
+}
+
+async fn dispatch(
+    service: &Arc<Service>,
+    request: &Request<Incoming>,
+    id: &ExportId,
+) -> Result<Response<Body>> {
+    let uri = request.uri();
+    if uri.path_and_query().map_or(0, |path| path.as_str().len()) > MAX_URI_BYTES {
+        return Err(Error::new(
+            ErrorKind::BadRequest(414),
+            format!("the request's URI is longer than {MAX_URI_BYTES} bytes: leave out what is not a parameter"),
+        ));
+    }
+    let headers: usize = request
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    if headers > MAX_HEADER_BYTES {
+        return Err(Error::new(
+            ErrorKind::BadRequest(431),
+            format!("the header fields are larger than {MAX_HEADER_BYTES} bytes: send fewer or shorter ones"),
+        ));
+    }
+    let route = path(uri.path())?;
+    if matches!(route, Route::Export(_)) && request.version() < Version::HTTP_11 {
+        return Err(Error::new(
+            ErrorKind::BadRequest(505),
+            "HTTP/1.0 cannot show where a body was cut: use HTTP/1.1 (nginx: `proxy_http_version 1.1`)",
+        ));
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(Error::new(
+            ErrorKind::MethodNotAllowed,
+            format!("{} is not possible here: use GET or HEAD", short(request.method().as_str())),
+        ));
+    }
+    match route {
+        Route::Export(website) => handler::export(service, request, website, id).await,
+        Route::Healthz => Ok(text("ok\n")),
+        Route::Readyz => readyz(service).await,
+        Route::Metrics => Ok(text(service.metrics.render())),
+    }
+}
+
+fn path(path: &str) -> Result<Route> {
+    match path {
+        "/healthz" => return Ok(Route::Healthz),
+        "/readyz" => return Ok(Route::Readyz),
+        "/metrics" => return Ok(Route::Metrics),
+        _ => {}
+    }
+    path.strip_prefix("/api/websites/")
+        .and_then(|rest| rest.strip_suffix("/export"))
+        .and_then(WebsiteId::parse)
+        .map(Route::Export)
+        .ok_or_else(|| {
+            Error::new(
+                ErrorKind::NotFound,
+                "there is nothing at this path: exports are at /api/websites/{id}/export, where {id} is site_ and \
+                 1 to 64 of A-Za-z0-9_-",
+            )
+        })
+}
+
+async fn readyz(service: &Service) -> Result<Response<Body>> {
+    if service.draining.load(Ordering::Relaxed) {
+        return Err(Error::new(
+            ErrorKind::Unavailable,
+            "the service is shutting down",
+        ));
+    }
+    match tokio::time::timeout(READY_TIMEOUT, service.catalog.ping()).await {
+        Ok(result) => result.map(|()| text("ready\n")),
+        Err(_) => Err(Error::new(
+            ErrorKind::Unavailable,
+            "ClickHouse did not answer in time",
+        )),
+    }
+}
+
+fn text(body: impl Into<bytes::Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::full(body));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
+}
+
+/// A method as it may stand in a message.
+fn short(method: &str) -> &str {
+    method.get(..16).unwrap_or(method)
+}

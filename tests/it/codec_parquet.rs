@@ -1,0 +1,181 @@
+//! Parquet files: read back with the parquet crate's own reader, and byte for byte the same however the rows arrived.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on fails
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit as ParquetTimeUnit};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use proptest::prelude::*;
+use rowspout::pushdown::columns::COLUMNS;
+use rowspout::request::Format;
+
+use super::codec::support::{Corpus, Row, wire};
+use super::codec::{cut, encode, rows, sizes};
+
+fn read(file: Vec<u8>) -> Vec<RecordBatch> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file)).unwrap();
+    let zone = DataType::Timestamp(TimeUnit::Microsecond, Some("Europe/Berlin".into()));
+    assert_eq!(builder.schema().field(0).data_type(), &zone);
+    for (field, name) in builder.schema().fields().iter().zip(COLUMNS) {
+        assert_eq!(field.name(), name);
+        if name != "timestamp" {
+            assert_eq!(field.data_type(), &DataType::Utf8);
+        }
+        assert_eq!(field.is_nullable(), name != "timestamp");
+    }
+    builder
+        .with_batch_size(1000)
+        .build()
+        .unwrap()
+        .map(Result::unwrap)
+        .collect()
+}
+
+#[track_caller]
+fn assert_holds(file: Vec<u8>, rows: &[Row]) {
+    let mut rest = rows;
+    for batch in read(file) {
+        let (now, behind) = rest.split_at(batch.num_rows());
+        rest = behind;
+        let times = batch.column(0).as_primitive::<TimestampMicrosecondType>();
+        let types = batch.column(1).as_string::<i32>();
+        for (i, row) in now.iter().enumerate() {
+            assert_eq!(times.value(i), row.timestamp * 1000);
+            assert_eq!(types.value(i), row.event_type());
+        }
+        for column in 0..15 {
+            let texts = batch.column(column + 2).as_string::<i32>();
+            for (i, row) in now.iter().enumerate() {
+                let text = &row.text[column];
+                assert_eq!(texts.is_null(i), text.is_empty());
+                assert_eq!(texts.value(i), String::from_utf8_lossy(text));
+            }
+        }
+    }
+    assert!(rest.is_empty());
+}
+
+fn key_values(file: &[u8]) -> BTreeMap<String, String> {
+    let reader = SerializedFileReader::new(Bytes::copy_from_slice(file)).unwrap();
+    let pairs = reader
+        .metadata()
+        .file_metadata()
+        .key_value_metadata()
+        .unwrap();
+    pairs
+        .iter()
+        .map(|pair| (pair.key.clone(), pair.value.clone().unwrap()))
+        .collect()
+}
+
+#[test]
+fn an_empty_export_is_a_file_of_no_rows() {
+    let file = encode(Format::Parquet, false, []);
+    assert_eq!(key_values(&file)["export.rows"], "0");
+    assert_holds(file, &[]);
+}
+
+#[test]
+fn the_corpora_read_back_as_their_rows() {
+    for corpus in Corpus::ALL {
+        let rows = corpus.rows(20_000);
+        assert_holds(
+            encode(Format::Parquet, false, wire(&rows).chunks(100_000)),
+            &rows,
+        );
+    }
+}
+
+#[test]
+fn the_file_says_what_it_is() {
+    let file = encode(
+        Format::Parquet,
+        false,
+        [&wire(&Corpus::PageViews.rows(30))[..]],
+    );
+    let pairs = key_values(&file);
+    for (key, value) in [
+        ("export.site", "site_test"),
+        ("export.start", "2026-03-03"),
+        ("export.end", "2026-03-04"),
+        ("export.timezone", "Europe/Berlin"),
+        ("export.rows", "30"),
+        ("export.version", env!("CARGO_PKG_VERSION")),
+        ("event_data.format", "json"),
+    ] {
+        assert_eq!(pairs[key], value);
+    }
+    let reader = SerializedFileReader::new(Bytes::from(file)).unwrap();
+    let metadata = reader.metadata();
+    assert_eq!(metadata.file_metadata().version(), 1);
+    let group = metadata.row_group(0);
+    assert_eq!(group.sorting_columns().unwrap()[0].column_idx, 0);
+    assert!(!group.sorting_columns().unwrap()[0].descending);
+    for (column, name) in group.columns().iter().zip(COLUMNS) {
+        let descriptor = column.column_descr();
+        assert_eq!(column.column_path().string(), name);
+        assert!(matches!(column.compression(), Compression::ZSTD(_)));
+        assert!(column.bloom_filter_offset().is_none());
+        let repetition = descriptor.self_type().get_basic_info().repetition();
+        let logical = descriptor.logical_type_ref().cloned();
+        if name == "timestamp" {
+            assert_eq!(repetition, Repetition::REQUIRED);
+            let Some(LogicalType::Timestamp(timestamp)) = logical else {
+                panic!("{logical:?}")
+            };
+            assert!(timestamp.is_adjusted_to_u_t_c);
+            assert_eq!(timestamp.unit, ParquetTimeUnit::MICROS);
+        } else {
+            assert_eq!(repetition, Repetition::OPTIONAL);
+            assert_eq!(logical, Some(LogicalType::String));
+        }
+        let without = ["url", "event_data", "visitor_id", "session_id", "referrer"].contains(&name);
+        assert_eq!(column.statistics().is_none(), without, "{name}");
+    }
+}
+
+#[test]
+fn the_bytes_do_not_depend_on_how_the_rows_were_cut() {
+    for corpus in [Corpus::PageViews, Corpus::Hostile] {
+        let wire = wire(&corpus.rows(30_000));
+        let whole = encode(Format::Parquet, false, [&wire[..]]);
+        for size in [313, 70_000, 1 << 20] {
+            assert!(
+                encode(Format::Parquet, false, wire.chunks(size)) == whole,
+                "{size}"
+            );
+        }
+    }
+}
+
+#[test]
+fn rows_of_a_mebibyte_are_written_and_their_cuts_do_not_matter() {
+    let rows: Vec<_> = (0..70)
+        .map(|i| {
+            let mut row = Row::at(i, 0);
+            row.text[i as usize % 15] = vec![b'a' + (i % 26) as u8; 1 << 20];
+            row
+        })
+        .collect();
+    let wire = wire(&rows);
+    let whole = encode(Format::Parquet, false, [&wire[..]]);
+    assert!(encode(Format::Parquet, false, wire.chunks(100_000)) == whole);
+    assert_holds(whole, &rows);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn rows_of_any_kind_read_back(rows in rows(), sizes in sizes()) {
+        let wire = wire(&rows);
+        let file = encode(Format::Parquet, false, cut(&wire, &sizes));
+        prop_assert!(file == encode(Format::Parquet, false, [&wire[..]]));
+        assert_holds(file, &rows);
+    }
+}

@@ -1,0 +1,304 @@
+//! Whatever breaks in the middle, nobody holds a file that looks complete.
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rowspout::config::ClickHouse;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::service::{TestService, config};
+use crate::support::insert::{self, database};
+use crate::support::{OwnEngine, TestDatabase};
+
+const RANGE: &str = "start_date=2026-01-01&end_date=2026-03-31&include_bots=true";
+const FORMATS: [&str; 4] = ["csv", "json", "ndjson", "parquet"];
+
+/// A database with synthetic traffic in `site_demo`.
+async fn traffic(rows: u64) -> TestDatabase {
+    let database = database().await;
+    insert::website(&database, "site_demo").await;
+    let site = rowspout::request::WebsiteId::parse("site_demo").expect("an id");
+    rowspout::schema::make_demo_events(&database.config, &site, rows)
+        .await
+        .expect("traffic");
+    database
+}
+
+/// Runs `rowspout export` into a folder of its own.
+fn export_to_file(clickhouse: &ClickHouse, table: &str, format: &str) -> (tempfile::TempDir, std::process::Child) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rowspout"));
+    command
+        .current_dir(folder.path())
+        .args(["export", "--site", "site_demo", "--start", "2026-01-01", "--end", "2026-03-31"])
+        .args(["--include-bots", "--format", format, "-o", "file"])
+        .env("ROWSPOUT_CLICKHOUSE_URL", &clickhouse.url)
+        .env("ROWSPOUT_CLICKHOUSE_DATABASE", &clickhouse.database)
+        .env("ROWSPOUT_EVENTS_TABLE", table)
+        .stderr(Stdio::piped());
+    if let Some(user) = &clickhouse.user {
+        command.env("ROWSPOUT_CLICKHOUSE_USER", user);
+    }
+    if let Some(password) = &clickhouse.password {
+        command.env("ROWSPOUT_CLICKHOUSE_PASSWORD", password);
+    }
+    (folder, command.spawn().expect("rowspout starts"))
+}
+
+fn assert_no_file(folder: &tempfile::TempDir) {
+    let left: Vec<_> = std::fs::read_dir(folder.path())
+        .expect("the folder")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    assert!(left.is_empty(), "{left:?} was left behind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_fails_after_a_million_rows_aborts_every_format() {
+    let database = traffic(1_200_000).await;
+    // The view throws at the 1,100,001st row in the order of the export.
+    let sql = "CREATE VIEW failing AS SELECT * REPLACE (if(throwIf(timestamp >= (SELECT timestamp FROM events \
+               WHERE website_id = 'site_demo' ORDER BY timestamp, event_id LIMIT 1 OFFSET 1100000), \
+               'broken on purpose') = 0, url, '') AS url) FROM events";
+    database.client.query_raw(sql).execute().await.expect("a view");
+    let mut settings = config(&database.config);
+    settings.events_table = "failing".into();
+    let service = TestService::start_with(settings).await;
+    for format in FORMATS {
+        let answer = service.export("site_demo", &format!("{RANGE}&format={format}")).await;
+        assert_eq!(answer.status, 200, "the first rows were fine");
+        assert!(answer.body.is_err(), "{format} ended as if it were complete");
+
+        let (folder, child) = export_to_file(&database.config, "failing", format);
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_no_file(&folder);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_fails_before_its_first_row_gets_a_status() {
+    let database = traffic(1_000).await;
+    let sql = "CREATE VIEW failing AS SELECT * REPLACE (if(throwIf(1, 'secret detail') = 0, url, '') AS url) FROM events";
+    database.client.query_raw(sql).execute().await.expect("a view");
+    let mut settings = config(&database.config);
+    settings.events_table = "failing".into();
+    let service = TestService::start_with(settings).await;
+    for format in FORMATS {
+        let answer = service.export("site_demo", &format!("{RANGE}&format={format}")).await;
+        assert_eq!(answer.status, 500);
+        let error = answer.error();
+        assert_eq!(error["code"], "internal");
+        let message = error["message"].as_str().expect("a message");
+        let id = answer.headers["x-export-id"].to_str().expect("an id");
+        assert!(message.contains(id) && !message.contains("secret"), "{message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_takes_too_long_before_its_first_row_is_a_timeout() {
+    let database = traffic(1_000).await;
+    let sql = "CREATE VIEW slow AS SELECT * REPLACE (if(sleepEachRow(0.1) = 0, url, '') AS url) FROM events";
+    database.client.query_raw(sql).execute().await.expect("a view");
+    let mut settings = config(&database.config);
+    settings.events_table = "slow".into();
+    settings.max_query = Duration::from_secs(1);
+    let service = TestService::start_with(settings).await;
+    let answer = service.export("site_demo", RANGE).await;
+    assert_eq!(answer.status, 504, "{answer:?}");
+    assert_eq!(answer.error()["code"], "query_timeout");
+}
+
+/// A proxy in front of ClickHouse that cuts every connection after so many bytes of answer, once armed.
+async fn cutting_proxy(url: &str, cut_after: usize, reset: bool) -> (String, Arc<AtomicBool>) {
+    let target = url.trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let armed = Arc::new(AtomicBool::new(false));
+    let cut = armed.clone();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let target = target.clone();
+            let cut = cut.clone();
+            tokio::spawn(async move {
+                let server = TcpStream::connect(&target).await.expect("ClickHouse");
+                let (mut client_read, mut client_write) = client.into_split();
+                let (mut server_read, mut server_write) = server.into_split();
+                let up = tokio::spawn(async move {
+                    let _ = tokio::io::copy(&mut client_read, &mut server_write).await;
+                    client_read
+                });
+                let mut buffer = vec![0; 64 << 10];
+                let mut passed = 0;
+                loop {
+                    let read = server_read.read(&mut buffer).await.unwrap_or(0);
+                    if read == 0 {
+                        break;
+                    }
+                    passed += read;
+                    if client_write.write_all(&buffer[..read]).await.is_err() {
+                        break;
+                    }
+                    if passed > cut_after && cut.load(Ordering::Relaxed) {
+                        if reset {
+                            up.abort();
+                            if let Ok(read_half) = up.await {
+                                drop(read_half);
+                            }
+                        }
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (format!("http://{address}"), armed)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_connection_to_clickhouse_aborts_every_format() {
+    let database = traffic(300_000).await;
+    for cut_after in [100_000, 10_000_000] {
+        let (url, armed) = cutting_proxy(&database.config.url, cut_after, cut_after > 1_000_000).await;
+        let mut behind = database.config.clone();
+        behind.url = url;
+        // The proxy's address is another host than the engine's own, which is loopback all the same.
+        let service = TestService::start(&behind).await;
+        armed.store(true, Ordering::Relaxed);
+        for format in FORMATS {
+            let answer = service.export("site_demo", &format!("{RANGE}&format={format}")).await;
+            assert!(
+                answer.status != 200 || answer.body.is_err(),
+                "{format} cut after {cut_after} bytes ended as if it were complete"
+            );
+            let (folder, child) = export_to_file(&behind, "events", format);
+            let output = child.wait_with_output().expect("it ends");
+            assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+            assert_no_file(&folder);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_killed_in_mid_export_leaves_no_file_and_no_complete_response() {
+    let mut engine = OwnEngine::start();
+    let database = insert::with_tables(TestDatabase {
+        config: engine.process().clickhouse("default"),
+        client: engine.client(),
+    })
+    .await;
+    insert::website(&database, "site_demo").await;
+    let site = rowspout::request::WebsiteId::parse("site_demo").expect("an id");
+    rowspout::schema::make_demo_events(&database.config, &site, 2_000_000)
+        .await
+        .expect("traffic");
+    let service = TestService::start(&database.config).await;
+
+    // A client that has read the head and a little of the body, and waits.
+    let mut stream = TcpStream::connect(service.address).await.expect("a connection");
+    let request = format!(
+        "GET /api/websites/site_demo/export?{RANGE} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+        service.key
+    );
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut buffer = vec![0; 64 << 10];
+    stream.read_exact(&mut buffer).await.expect("some of the body");
+    assert!(buffer.starts_with(b"HTTP/1.1 200"));
+    let (folder, child) = export_to_file(&database.config, "events", "csv");
+    // Long enough to have begun, not to have ended.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    engine.kill();
+
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "the response ended as if it were complete");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(1));
+    assert_no_file(&folder);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_query_of_a_client_that_left_is_gone_within_a_second() {
+    let database = traffic(2_000_000).await;
+    let service = TestService::start(&database.config).await;
+    for format in ["csv", "parquet"] {
+        let mut stream = TcpStream::connect(service.address).await.expect("a connection");
+        let request = format!(
+            "GET /api/websites/site_demo/export?{RANGE}&format={format} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+            service.key
+        );
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut buffer = vec![0; 1_024];
+        stream.read_exact(&mut buffer).await.expect("the head");
+        // The embedded engine names its queries itself, so they are known by their database and text.
+        let running = || async {
+            database
+                .client
+                .query_raw(
+                    "SELECT count() FROM system.processes WHERE current_database = {database:String} \
+                     AND position(query, 'toUnixTimestamp64Milli(timestamp)') > 0 AND position(query, 'system.processes') = 0",
+                )
+                .param("database", database.config.database.as_str())
+                .fetch_one::<u64>()
+                .await
+                .expect("a count")
+        };
+        assert!(running().await > 0, "{format}: the query has ended before the client left");
+        drop(stream);
+        let left = Instant::now();
+        while running().await > 0 {
+            assert!(left.elapsed() < Duration::from_secs(1), "{format}: the query still runs");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exports_in_flight_finish_when_the_service_is_told_to_stop() {
+    let database = traffic(500_000).await;
+    let mut service = TestService::start(&database.config).await;
+    let whole = service.export("site_demo", RANGE).await.body.expect("complete");
+    let mut stream = TcpStream::connect(service.address).await.expect("a connection");
+    let request = format!(
+        "GET /api/websites/site_demo/export?{RANGE} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\r\n",
+        service.key
+    );
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut head = vec![0; 100];
+    stream.read_exact(&mut head).await.expect("the head");
+    service.begin_stop();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.expect("the rest");
+    assert!(rest.ends_with(b"0\r\n\r\n"), "the export was cut");
+    assert!(rest.len() > whole.len());
+    service.stopped().await.expect("a clean stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_exports_than_allowed_are_refused_with_a_time_to_retry() {
+    let database = traffic(2_000_000).await;
+    let mut settings = config(&database.config);
+    settings.max_exports = 1;
+    let service = TestService::start_with(settings).await;
+    let mut stream = TcpStream::connect(service.address).await.expect("a connection");
+    let request = format!(
+        "GET /api/websites/site_demo/export?{RANGE} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+        service.key
+    );
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut head = vec![0; 100];
+    stream.read_exact(&mut head).await.expect("the head");
+    let answer = service.export("site_demo", RANGE).await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.error()["code"], "unavailable");
+    assert!(answer.headers.contains_key("retry-after"));
+    drop(stream);
+    let left = Instant::now();
+    while service.export("site_demo", "start_date=2026-01-01&end_date=2026-01-01").await.status != 200 {
+        assert!(left.elapsed() < Duration::from_secs(5), "the place was not given back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

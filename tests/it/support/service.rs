@@ -1,0 +1,150 @@
+//! The service in this process, over a test's own database, and a client for it.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{HeaderMap, Method, Request, StatusCode};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use rowspout::catalog::Catalog;
+use rowspout::config::{ClickHouse, Config, Layer};
+use rowspout::serve::{self, Service};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+/// A running service and a key that opens every website.
+pub(crate) struct TestService {
+    pub(crate) address: SocketAddr,
+    pub(crate) key: String,
+    stop: Option<oneshot::Sender<()>>,
+    running: tokio::task::JoinHandle<rowspout::error::Result<()>>,
+}
+
+/// A whole response, or what came of it.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    /// The body, if it ended as HTTP says that it must.
+    pub(crate) body: Result<Bytes, String>,
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.body.clone().expect("a complete body").to_vec()).expect("UTF-8")
+    }
+
+    pub(crate) fn error(&self) -> serde_json::Value {
+        let json: serde_json::Value = serde_json::from_str(&self.text()).expect("an error is JSON");
+        json["error"].clone()
+    }
+}
+
+/// Settings over a test's database.
+pub(crate) fn config(clickhouse: &ClickHouse) -> Config {
+    let flags = Layer {
+        listen: Some("127.0.0.1:0".into()),
+        clickhouse_url: Some(clickhouse.url.clone()),
+        clickhouse_user: clickhouse.user.clone(),
+        clickhouse_password: clickhouse.password.clone(),
+        clickhouse_database: Some(clickhouse.database.clone()),
+        ..Layer::default()
+    };
+    Config::resolve(flags, Layer::default(), Layer::default()).expect("settings")
+}
+
+impl TestService {
+    /// A service over the database with default settings.
+    pub(crate) async fn start(clickhouse: &ClickHouse) -> Self {
+        Self::start_with(config(clickhouse)).await
+    }
+
+    /// A service with these settings.
+    pub(crate) async fn start_with(config: Config) -> Self {
+        let key = Catalog::new(&config.clickhouse)
+            .create_key(&[], "test")
+            .await
+            .expect("a key");
+        Self::start_without_key(config, key).await
+    }
+
+    /// A service with these settings, whose ClickHouse may not even be there.
+    pub(crate) async fn start_without_key(config: Config, key: String) -> Self {
+        let listener = TcpListener::bind(config.listen).await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let service = Service::new(config).expect("a service");
+        let running = tokio::spawn(serve::run(service, listener, async {
+            let _ = stopped.await;
+        }));
+        Self {
+            address,
+            key,
+            stop: Some(stop),
+            running,
+        }
+    }
+
+    /// Tells the service to stop, without waiting for it.
+    pub(crate) fn begin_stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+
+    /// Waits for the service to have stopped.
+    pub(crate) async fn stopped(self) -> rowspout::error::Result<()> {
+        self.running.await.expect("the service did not panic")
+    }
+
+    /// GET with the service's own key.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, Some(&self.key.clone())).await
+    }
+
+    /// An export of a website.
+    pub(crate) async fn export(&self, site: &str, query: &str) -> Answer {
+        self.get(&format!("/api/websites/{site}/export?{query}"))
+            .await
+    }
+
+    /// Any request, with any key or none.
+    pub(crate) async fn send(&self, method: Method, path: &str, key: Option<&str>) -> Answer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.address));
+        if let Some(key) = key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        self.request(request.body(Empty::<Bytes>::new()).expect("a request"))
+            .await
+    }
+
+    /// Any request at all.
+    pub(crate) async fn request(&self, request: Request<Empty<Bytes>>) -> Answer {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let response = client.request(request).await.expect("a response");
+        let (parts, body) = response.into_parts();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: body
+                .collect()
+                .await
+                .map(|body| body.to_bytes())
+                .map_err(|error| error.to_string()),
+        }
+    }
+
+    /// Writes raw bytes and reads until the service closes the connection.
+    pub(crate) async fn raw(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut stream = TcpStream::connect(self.address).await.expect("a connection");
+        // The service may answer and close before it has read everything.
+        let _ = stream.write_all(bytes).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        answer
+    }
+}
