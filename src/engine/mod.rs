@@ -23,15 +23,19 @@
 
 mod access;
 mod body;
+mod decompress;
 mod exception;
+mod form;
 mod format;
 mod insert;
 pub mod install;
 mod library;
+mod prepare;
 pub mod process;
 mod queries;
 mod read;
 mod request;
+mod response;
 mod server;
 mod service;
 mod session;

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -88,7 +87,6 @@ pub fn run(options: &EngineOptions) -> Result<()> {
         access: Access::new(options.password.clone(), options.listen.ip().is_loopback()),
         sessions: Arc::new(Sessions::new(Arc::clone(&library), path)),
         queries: Arc::clone(&queries),
-        display_name: display_name(),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -274,9 +272,4 @@ async fn stdin_closed(wanted: bool) {
             std::future::pending().await
         }
     }
-}
-
-/// The machine's name, as a ClickHouse server shows it.
-fn display_name() -> HeaderValue {
-    HeaderValue::from_static("rowspout-engine")
 }

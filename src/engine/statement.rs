@@ -4,6 +4,9 @@
 //! begin, which format was asked for, whether a `SELECT` can stream, and the few statements that are not the
 //! library's to run: `KILL QUERY`, because query ids are this interface's, and files of the client's side.
 
+/// The format of rows behind the word `VALUES`.
+pub(crate) const VALUES: &str = "Values";
+
 /// What kind of statement it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -75,12 +78,16 @@ impl Statement {
             _ => Kind::Other,
         };
         let mut tokens = &tokens[..];
+        let mut ends = tokens;
         if tokens.first().is_some_and(|token| token.is("INSERT"))
             && let Some((insert, used)) = read_insert(sql, tokens)
         {
-            kind = Kind::InsertRows(insert);
-            // What follows is data, not SQL.
+            // What follows is data, not SQL; but the library takes `VALUES` as SQL, and what is behind them.
             tokens = &tokens[..used];
+            if insert.format != VALUES {
+                ends = tokens;
+            }
+            kind = Kind::InsertRows(insert);
         }
         let pair = |first: &str, second: &str| {
             tokens
@@ -96,10 +103,10 @@ impl Statement {
             client_file: pair("INTO", "OUTFILE") || pair("FROM", "INFILE"),
             totals: pair("WITH", "TOTALS") || tokens.iter().any(|token| token.is("extremes")),
             empty: tokens.is_empty(),
-            several: tokens
+            several: ends
                 .iter()
                 .position(|token| token.is(";"))
-                .is_some_and(|at| tokens[at..].iter().any(|token| !token.is(";"))),
+                .is_some_and(|at| ends[at..].iter().any(|token| !token.is(";"))),
             kind,
         }
     }
@@ -157,7 +164,7 @@ fn read_insert(sql: &str, tokens: &[Token<'_>]) -> Option<(InsertRows, usize)> {
                 let end = token.start + token.text.len();
                 let insert = InsertRows {
                     sql: sql[..token.start].to_owned(),
-                    format: "Values".into(),
+                    format: VALUES.into(),
                     rows_at: end,
                 };
                 return Some((insert, at + 1));

@@ -692,12 +692,58 @@ async fn an_insert_that_fails_says_why_and_writes_nothing() {
         Some("33")
     );
     assert_eq!(count_visits(&database.client).await, 0);
-    let compressed = http.head(
-        "POST",
-        &target,
-        "Content-Encoding: zstd\r\nContent-Length: 0\r\n",
-    );
-    assert_exception(&http.send(compressed.as_bytes()).await, 500, 89);
+}
+
+fn lz4(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    std::io::Write::write_all(&mut encoder, bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 1).unwrap()
+}
+
+#[tokio::test]
+async fn compressed_inserts_are_taken_whole_or_not_at_all() {
+    let database = clickhouse().await;
+    database
+        .client
+        .query(CREATE_VISITS)
+        .execute()
+        .await
+        .unwrap();
+    let http = http();
+    let target = format!("/?database={}", database.config.database);
+    let send = async |encoding: &str, body: &[u8]| {
+        let headers = format!(
+            "Content-Encoding: {encoding}\r\nContent-Length: {}\r\n",
+            body.len()
+        );
+        let mut request = http.head("POST", &target, &headers).into_bytes();
+        request.extend_from_slice(body);
+        http.send(&request).await
+    };
+    let mut rows = b"INSERT INTO visits (id) FORMAT RowBinary\n".to_vec();
+    rows.extend((0..500_000_u64).flat_map(u64::to_le_bytes));
+    let (front, back) = rows.split_at(1_000_001);
+    let mut expected = 0;
+    for (encoding, compress) in [("lz4", lz4 as fn(&[u8]) -> Vec<u8>), ("zstd", zstd)] {
+        let frame = compress(&rows);
+        let cut = send(encoding, &frame[..frame.len() / 2]).await;
+        assert_exception(&cut, 500, 271);
+        let garbage = send(encoding, &rows).await;
+        assert_exception(&garbage, 500, 271);
+        assert_eq!(count_visits(&database.client).await, expected, "{encoding}");
+        let two_frames = [compress(front), compress(back)].concat();
+        for body in [frame, two_frames] {
+            let answer = send(encoding, &body).await;
+            assert_eq!((answer.status, answer.text()), (200, ""), "{encoding}");
+            expected += 500_000;
+            assert_eq!(count_visits(&database.client).await, expected, "{encoding}");
+        }
+    }
+    assert_exception(&send("br", b"x").await, 500, 89);
 }
 
 #[tokio::test]
