@@ -33,7 +33,7 @@ pub mod engine;
 
 pub mod catalog;
 
-//pub mod demo;
+pub mod demo;
 
 pub mod schema;
 

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::engine::{self, EngineOptions};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Runs the embedded ClickHouse and prints its URL when it is ready.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, clap::Args)]
 pub struct EngineArgs {
     /// Address and port; port 0 lets the system choose one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8123")]
@@ -41,7 +41,7 @@ pub struct EngineArgs {
 ///
 /// The library cannot be had, the directory is in use, or the address is taken.
 pub fn run(arguments: EngineArgs, libchdb: Option<PathBuf>) -> Result<()> {
-    let libchdb = libchdb.ok_or_else(|| Error::usage("set ROWSPOUT_LIBCHDB to a libchdb.so"))?;
+    let libchdb = engine::install::ensure(libchdb.as_deref())?;
     engine::run(&EngineOptions {
         listen: arguments.listen,
         path: arguments.path,

@@ -1,6 +1,6 @@
 //! The command line: one file a subcommand, none with logic of its own.
 
-//mod demo;
+mod demo;
 mod engine;
 mod export;
 mod key;
@@ -17,7 +17,7 @@ use crate::config::{Config, Layer};
 use crate::error::{Error, Result};
 
 /// Streams raw web-analytics events out of ClickHouse, as CSV, JSON, NDJSON and Parquet.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "rowspout", version, max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
@@ -26,10 +26,10 @@ struct Cli {
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
     /// Everything on one machine, nothing to install: an engine, a million events, the service
-    //Demo(demo::DemoArgs),
+    Demo(demo::DemoArgs),
     /// The service
     Serve(serve::ServeArgs),
     /// The embedded ClickHouse, over its HTTP interface
@@ -47,7 +47,7 @@ enum Command {
 }
 
 /// Settings that every command understands. The password has no flag: other users could read it in the process list.
-#[derive(Debug, Args)]
+#[derive(Args)]
 #[command(next_help_heading = "Settings")]
 struct Settings {
     /// Settings file, instead of rowspout.toml
@@ -98,7 +98,7 @@ pub fn run() -> Result<()> {
     let cli = Cli::parse();
     log_to_stderr()?;
     let listen = match &cli.command {
-        //Command::Demo(args) => args.listen.clone(),
+        Command::Demo(args) => args.listen.clone(),
         Command::Serve(args) => args.listen.clone(),
         _ => None,
     };
@@ -113,7 +113,7 @@ pub fn run() -> Result<()> {
         .map_err(|error| Error::internal("the runtime cannot be started").with_source(error))?;
     runtime.block_on(async {
         match cli.command {
-            //Command::Demo(args) => demo::run(args, config).await,
+            Command::Demo(args) => demo::run(args, config).await,
             Command::Serve(args) => serve::run(args, config).await,
             Command::Engine(_) => Ok(()), // ran above
             Command::Schema(args) => schema::run(args, &config).await,

@@ -9,6 +9,7 @@ use hyper::StatusCode;
 pub(crate) mod code {
     pub(crate) const CANNOT_READ_ALL_DATA: u32 = 33;
     pub(crate) const BAD_ARGUMENTS: u32 = 36;
+    pub(crate) const SYNTAX_ERROR: u32 = 62;
     pub(crate) const UNKNOWN_COMPRESSION_METHOD: u32 = 89;
     pub(crate) const UNKNOWN_SETTING: u32 = 115;
     pub(crate) const READONLY: u32 = 164;

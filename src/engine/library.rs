@@ -165,7 +165,7 @@ impl Library {
         })
     }
 
-    /// Stops the engine's threads. Call it once every connection is closed.
+    /// Stops the engine's threads. Call it once every connection is closed. True if none is left.
     pub(crate) fn shutdown(&self) -> bool {
         // SAFETY: the function takes nothing, and refuses by itself while a connection is open.
         unsafe { (self.functions.shutdown)() == SUCCESS }

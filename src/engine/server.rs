@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
@@ -27,8 +27,10 @@ use crate::error::{Error, Result};
 pub const DEFAULT_MAX_QUERIES: usize = 64;
 /// Time that queries have to finish after the signal to stop; then they are cancelled.
 const GRACE: Duration = Duration::from_secs(5);
+/// Time that clients have to learn that their queries were cancelled.
+const CANCEL_GRACE: Duration = Duration::from_secs(1);
 /// Time that cancelled queries have to end.
-const CANCEL_GRACE: Duration = Duration::from_secs(10);
+const THREAD_GRACE: Duration = Duration::from_secs(10);
 /// Time that a client has to send a request's head.
 const HEAD_TIME: Duration = Duration::from_secs(30);
 /// The file in the directory that keeps a second process out.
@@ -94,16 +96,15 @@ pub fn run(options: &EngineOptions) -> Result<()> {
         .build()
         .map_err(|error| Error::internal("the engine cannot start").with_source(error))?;
     let served = runtime.block_on(serve(options, &service));
-    runtime.shutdown_timeout(CANCEL_GRACE);
+    // What is left of connections goes with the runtime, and cancels its queries.
+    runtime.shutdown_background();
     drop(service);
+    wait_for_none(&queries);
     drop(queries);
     killer.join();
-    if !library.shutdown() {
-        tracing::warn!(
-            version = library.version(),
-            "the engine's threads did not all end"
-        );
-    }
+    // The last connection is closed, so the data is on disk. Threads of tables may stay in the library's pool, which
+    // says so then; the process's end reaps them.
+    library.shutdown();
     drop(lock);
     served
 }
@@ -218,11 +219,22 @@ async fn stop(
         "cancelling the queries that still run"
     );
     service.queries.cancel_all();
-    if tokio::time::timeout(CANCEL_GRACE, connections)
-        .await
-        .is_err()
-    {
-        tracing::warn!("some connections did not end");
+    // Clients that read get to know; those that don't are not waited for.
+    let _ = tokio::time::timeout(CANCEL_GRACE, connections).await;
+}
+
+/// Waits until every query's thread is done with the library.
+fn wait_for_none(queries: &Queries) {
+    let deadline = Instant::now() + THREAD_GRACE;
+    while queries.count() > 0 {
+        if Instant::now() > deadline {
+            tracing::warn!(
+                queries = queries.count(),
+                "some queries cannot be cancelled"
+            );
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

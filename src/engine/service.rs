@@ -374,14 +374,14 @@ fn check_statement(statement: &Statement) -> Result<(), Exception> {
             "INTO OUTFILE and FROM INFILE are not allowed: the files would be the engine's, not the client's",
         ));
     }
-    if statement.several {
-        return Err(Exception::new(
-            62,
-            "SYNTAX_ERROR",
-            "Syntax error (Multi-statements are not allowed)",
-        ));
-    }
-    Ok(())
+    let refused = if statement.empty {
+        "Syntax error: Empty query"
+    } else if statement.several {
+        "Syntax error (Multi-statements are not allowed)"
+    } else {
+        return Ok(());
+    };
+    Err(Exception::new(code::SYNTAX_ERROR, "SYNTAX_ERROR", refused))
 }
 
 /// How a result in this format is put together.

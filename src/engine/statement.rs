@@ -57,6 +57,8 @@ pub(crate) struct Statement {
     pub(crate) client_file: bool,
     /// Whether the result has rows beside its rows, which must not be formatted block by block.
     pub(crate) totals: bool,
+    /// Whether there is nothing but blanks and comments.
+    pub(crate) empty: bool,
     /// Whether a second statement follows.
     pub(crate) several: bool,
 }
@@ -93,6 +95,7 @@ impl Statement {
             format,
             client_file: pair("INTO", "OUTFILE") || pair("FROM", "INFILE"),
             totals: pair("WITH", "TOTALS") || tokens.iter().any(|token| token.is("extremes")),
+            empty: tokens.is_empty(),
             several: tokens
                 .iter()
                 .position(|token| token.is(";"))

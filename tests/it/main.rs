@@ -1,4 +1,12 @@
-//! The integration tests, in one binary.
+//! The integration tests: one binary, one harness.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failing test may panic
 
 mod codec;
 mod codec_parquet;
+mod engine;
+mod failures;
+mod http;
+mod real_traffic;
+mod support;
+mod values;
