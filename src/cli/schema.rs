@@ -25,7 +25,10 @@ pub(super) async fn run(args: SchemaArgs, config: &Config) -> Result<()> {
     match args.action {
         Action::Apply => {
             let applied = schema::apply(&config.clickhouse).await?;
-            let place = format!("{} at {}", config.clickhouse.database, config.clickhouse.url);
+            let place = format!(
+                "{} at {}",
+                config.clickhouse.database, config.clickhouse.url
+            );
             if applied.database_created {
                 eprintln!("created the database {place}");
             }
