@@ -1,95 +1,99 @@
--- Rowspout's tables. Every statement can be repeated; README.md beside this file says why they are as they are.
+-- Rowspout's tables. Every statement can be repeated and changes nothing then; each ends with a semicolon at the end of
+-- a line, so that they can be run one by one. README.md beside this file says why they are as they are.
 
 -- Whose events there are.
 CREATE TABLE IF NOT EXISTS websites
 (
-    id         String                 COMMENT 'site_ and 1 to 64 of A-Za-z0-9_-',
-    name       String                 COMMENT 'for people',
-    timezone   String DEFAULT 'UTC'   COMMENT 'IANA name',
-    created_at DateTime64(3, 'UTC') DEFAULT now64(3)
+    id         String                            COMMENT 'site_ and 1 to 64 of A-Za-z0-9_-',
+    name       String                            COMMENT 'for people',
+    timezone   String DEFAULT 'UTC'              COMMENT 'IANA name of the zone that its people live in',
+    created_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when this row was written; the last one counts'
 )
 ENGINE = ReplacingMergeTree(created_at)
 ORDER BY id;
 
--- What happened. Read in the order of the primary key; no column for addresses.
+-- What happened. Read in the order of the primary key. There is no column for addresses or user agents.
 CREATE TABLE IF NOT EXISTS events
 (
-    website_id   LowCardinality(String)  COMMENT 'websites.id',
-    timestamp    DateTime64(3, 'UTC')    COMMENT 'when it happened' CODEC(Delta, ZSTD(1)),
-    event_id     UInt64 DEFAULT generateSnowflakeID() COMMENT 'order among equal timestamps; unique in a website' CODEC(Delta, ZSTD(1)),
-    event_type   Enum8('pageview' = 1, 'event' = 2),
-    url          String                  COMMENT 'path and query' CODEC(ZSTD(1)),
-    event_name   LowCardinality(String)  COMMENT 'of a custom event',
-    event_data   String                  COMMENT 'of a custom event, JSON' CODEC(ZSTD(1)),
-    visitor_id   String                  COMMENT 'rotates daily' CODEC(ZSTD(1)),
-    session_id   String CODEC(ZSTD(1)),
-    country      LowCardinality(String)  COMMENT 'ISO 3166-1 alpha-2',
-    region       LowCardinality(String)  COMMENT 'ISO 3166-2, without the country',
-    city         LowCardinality(String),
-    browser      LowCardinality(String),
-    os           LowCardinality(String),
-    device       LowCardinality(String),
-    referrer     String CODEC(ZSTD(1)),
-    utm_source   LowCardinality(String),
-    utm_medium   LowCardinality(String),
-    utm_campaign LowCardinality(String),
-    is_bot       Bool DEFAULT false,
-    ingested_at  DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when its insert began; exports read up to a moment of it' CODEC(Delta, ZSTD(1)),
-    INDEX ingested_at_range ingested_at TYPE minmax
+    website_id   LowCardinality(String)          COMMENT 'websites.id' CODEC(ZSTD(1)),
+    timestamp    DateTime64(3, 'UTC')            COMMENT 'when it happened, 1900 to 2299' CODEC(Delta, ZSTD(1)),
+    event_id     UInt64 DEFAULT generateSnowflakeID() COMMENT 'order among equal timestamps; unique within a website' CODEC(Delta, ZSTD(1)),
+    event_type   Enum8('pageview' = 1, 'event' = 2) DEFAULT 'pageview' COMMENT 'a page was seen, or something of the site''s own' CODEC(ZSTD(1)),
+    url          String                          COMMENT 'path and query, or the whole URL' CODEC(ZSTD(1)),
+    event_name   LowCardinality(String)          COMMENT 'of an event of the site''s own' CODEC(ZSTD(1)),
+    event_data   String                          COMMENT 'its properties, JSON text' CODEC(ZSTD(1)),
+    visitor_id   String                          COMMENT 'pseudonym of a browser; how long it lasts is the collector''s choice' CODEC(ZSTD(1)),
+    session_id   String                          COMMENT 'one visit' CODEC(ZSTD(1)),
+    country      LowCardinality(String)          COMMENT 'ISO 3166-1 alpha-2' CODEC(ZSTD(1)),
+    region       LowCardinality(String)          COMMENT 'ISO 3166-2 without the country' CODEC(ZSTD(1)),
+    city         LowCardinality(String)          COMMENT 'name' CODEC(ZSTD(1)),
+    browser      LowCardinality(String)          COMMENT 'name, without the version' CODEC(ZSTD(1)),
+    os           LowCardinality(String)          COMMENT 'operating system, without the version' CODEC(ZSTD(1)),
+    device       LowCardinality(String)          COMMENT 'desktop, mobile, tablet' CODEC(ZSTD(1)),
+    referrer     String                          COMMENT 'URL that led here' CODEC(ZSTD(1)),
+    utm_source   LowCardinality(String)          COMMENT 'of the URL''s campaign parameters' CODEC(ZSTD(1)),
+    utm_medium   LowCardinality(String)          COMMENT 'of the URL''s campaign parameters' CODEC(ZSTD(1)),
+    utm_campaign LowCardinality(String)          COMMENT 'of the URL''s campaign parameters' CODEC(ZSTD(1)),
+    is_bot       Bool DEFAULT false              COMMENT 'whether a program sent it' CODEC(ZSTD(1)),
+    ingested_at  DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when its INSERT began; an export reads what came before it' CODEC(Delta, ZSTD(1)),
+    INDEX ingested_at_range ingested_at TYPE minmax GRANULARITY 1
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(timestamp)
 ORDER BY (website_id, timestamp, event_id)
 SETTINGS non_replicated_deduplication_window = 1000;
 
--- Who may export. A change is an insert with a higher version; reads use FINAL, so a revocation counts at once.
+-- Who may export. A revocation is a further row; one row that says revoked outweighs all others of its key.
 CREATE TABLE IF NOT EXISTS api_keys
 (
-    id         String                COMMENT 'names the key in logs; no secret',
-    hash       String                COMMENT 'SHA-256 of the key, hexadecimal; the key itself is nowhere',
-    name       String                COMMENT 'for people',
-    sites      Array(String)         COMMENT 'websites that it opens; none means all',
-    created_at DateTime64(3, 'UTC') DEFAULT now64(3),
-    revoked    Bool DEFAULT false,
-    version    UInt32 DEFAULT 0
+    id         String                            COMMENT 'names the key in lists and logs; no secret',
+    hash       String                            COMMENT 'SHA-256 of the key, lower-case hexadecimal; the key itself is nowhere',
+    name       String                            COMMENT 'for people',
+    sites      Array(String)                     COMMENT 'websites that it opens; empty means all',
+    created_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when it was made',
+    revoked    Bool DEFAULT false                COMMENT 'whether it opens nothing any more',
+    version    UInt32 DEFAULT 0                  COMMENT 'counts the rows of one key'
 )
 ENGINE = ReplacingMergeTree(version)
 ORDER BY (hash, id);
 
--- Which files were loaded, so that none is loaded twice and a broken load goes on where it stopped.
+-- Which files were loaded into which website, so that none is loaded twice and a broken load goes on where it stopped.
+-- Only the first row of a website and number is kept (by its deduplication token), so two loads never get the same one.
 CREATE TABLE IF NOT EXISTS loads
 (
-    website_id LowCardinality(String),
-    sha256     String                COMMENT 'of the file, hexadecimal',
-    load_id    String,
-    first_id   UInt64                COMMENT 'event_id of the first row; row n has first_id + n',
-    rows       UInt64                COMMENT 'rows of the file',
-    finished   Bool DEFAULT false,
-    started_at DateTime64(3, 'UTC') DEFAULT now64(3)
+    website_id  LowCardinality(String)           COMMENT 'websites.id',
+    number      UInt32                           COMMENT 'counts the loads of a website from 1',
+    sha256      String                           COMMENT 'of the file, lower-case hexadecimal',
+    file        String                           COMMENT 'its name without the folder, for people',
+    first_id    UInt64                           COMMENT 'event_id of its first row; row n, from 0, has first_id + n',
+    rows        UInt64                           COMMENT 'rows of the file',
+    started_at  DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when the first attempt began',
+    finished_at DateTime64(3, 'UTC') DEFAULT toDateTime64(0, 3, 'UTC') COMMENT 'when all rows were there; 1970 until then'
 )
-ENGINE = ReplacingMergeTree(finished)
-ORDER BY (website_id, sha256, load_id);
+ENGINE = ReplacingMergeTree(finished_at)
+ORDER BY (website_id, number)
+SETTINGS non_replicated_deduplication_window = 1000;
 
--- What was exported.
+-- What was exported: a row when an export begins, a further one when it ends.
 CREATE TABLE IF NOT EXISTS export_log
 (
-    export_id    String,
-    key_id       LowCardinality(String),
-    website_id   LowCardinality(String),
-    format       LowCardinality(String),
-    timezone     LowCardinality(String),
-    start_date   Date32,
-    end_date     Date32,
-    event_type   LowCardinality(String) COMMENT 'empty: all',
-    include_bots Bool,
-    status       LowCardinality(String) COMMENT 'running, complete or aborted',
-    reason       String                 COMMENT 'of an aborted one',
-    rows         UInt64,
-    bytes        UInt64                 COMMENT 'of the body before any Content-Encoding',
-    started_at   DateTime64(3, 'UTC'),
-    finished_at  DateTime64(3, 'UTC'),
-    version      UInt32
+    export_id    String                          COMMENT 'the response''s X-Export-Id',
+    key_id       LowCardinality(String)          COMMENT 'api_keys.id; empty on the command line',
+    website_id   LowCardinality(String)          COMMENT 'websites.id',
+    format       LowCardinality(String)          COMMENT 'csv, json, ndjson or parquet',
+    timezone     LowCardinality(String)          COMMENT 'IANA name',
+    start_date   Date32                          COMMENT 'first day',
+    end_date     Date32                          COMMENT 'last day',
+    event_type   LowCardinality(String)          COMMENT 'pageview or event; empty means all',
+    include_bots Bool                            COMMENT 'whether rows with is_bot are in it',
+    status       LowCardinality(String)          COMMENT 'running, complete or aborted',
+    reason       String                          COMMENT 'why it was aborted',
+    rows         UInt64                          COMMENT 'rows in the file',
+    bytes        UInt64                          COMMENT 'bytes of the file, before any Content-Encoding',
+    started_at   DateTime64(3, 'UTC')            COMMENT 'when the request came',
+    finished_at  DateTime64(3, 'UTC')            COMMENT 'when the last byte went; 1970 while it runs',
+    version      UInt32                          COMMENT 'counts the rows of one export'
 )
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(started_at)
-ORDER BY (export_id);
+ORDER BY export_id;

@@ -2,21 +2,36 @@
 
 use crate::config::ClickHouse;
 use crate::cursor::failure;
+use crate::demo;
 use crate::error::{Error, Result};
 use crate::request::WebsiteId;
 
-/// The statements that create the tables.
+/// The statements that create the tables, for one server.
 pub const TABLES: &str = include_str!("../schema/tables.sql");
 
-/// The statement that makes the demo's traffic, with the parameters `site` and `events`.
-const DEMO: &str = include_str!("../schema/demo.sql");
+/// The statements that create the tables on every server of a cluster that is called `rowspout`.
+pub const CLUSTER_TABLES: &str = include_str!("../schema/cluster/tables.sql");
+
+/// The statement that makes the demo's traffic, with the parameters `site`, `events`, `start` and `end`.
+pub const DEMO: &str = include_str!("../schema/demo.sql");
+
+/// What [`apply`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Whether the database was missing and was created.
+    pub database_created: bool,
+    /// The tables that were missing and were created.
+    pub created: Vec<String>,
+    /// The tables that were there already.
+    pub present: Vec<String>,
+}
 
 /// Creates what is missing of the database and its tables. Can be repeated.
 ///
 /// # Errors
 ///
-/// ClickHouse cannot be reached or refuses a statement.
-pub async fn apply(clickhouse: &ClickHouse) -> Result<()> {
+/// The database's name is no identifier, ClickHouse cannot be reached, or it refuses a statement.
+pub async fn apply(clickhouse: &ClickHouse) -> Result<Applied> {
     let failed = |error| failure::from_clickhouse(error, &clickhouse.url);
     if !is_identifier(&clickhouse.database) {
         return Err(Error::usage(format!(
@@ -24,22 +39,54 @@ pub async fn apply(clickhouse: &ClickHouse) -> Result<()> {
             clickhouse.database
         )));
     }
-    // The database cannot be the default one of the query that creates it.
+    let mut applied = Applied {
+        database_created: create_database(clickhouse).await.map_err(failed)?,
+        ..Applied::default()
+    };
+    let client = clickhouse.client();
+    let before = client
+        .query_raw("SELECT name FROM system.tables WHERE database = {database:String}")
+        .param("database", clickhouse.database.as_str())
+        .fetch_all::<String>()
+        .await
+        .map_err(failed)?;
+    for statement in statements(TABLES) {
+        client
+            .query_raw(statement)
+            .execute()
+            .await
+            .map_err(failed)?;
+        let Some(table) = created_table(statement) else {
+            continue;
+        };
+        if before.iter().any(|name| name == table) {
+            applied.present.push(table.to_owned());
+        } else {
+            applied.created.push(table.to_owned());
+        }
+    }
+    Ok(applied)
+}
+
+/// Creates the database unless it is there. A user who may not create databases can so use one that exists.
+async fn create_database(clickhouse: &ClickHouse) -> Result<bool, clickhouse::error::Error> {
+    // The database cannot be the default one of the queries that look for it and create it.
     let outside = ClickHouse {
         database: "default".into(),
         ..clickhouse.clone()
     };
-    outside
-        .client()
-        .query_raw(&format!("CREATE DATABASE IF NOT EXISTS `{}`", clickhouse.database))
-        .execute()
-        .await
-        .map_err(failed)?;
-    let client = clickhouse.client();
-    for statement in statements(TABLES) {
-        client.query_raw(statement).execute().await.map_err(failed)?;
+    let client = outside.client();
+    let there = client
+        .query_raw("SELECT count() FROM system.databases WHERE name = {database:String}")
+        .param("database", clickhouse.database.as_str())
+        .fetch_one::<u64>()
+        .await?;
+    if there == 0 {
+        // An identifier cannot be a parameter here; this one was checked.
+        let create = format!("CREATE DATABASE IF NOT EXISTS `{}`", clickhouse.database);
+        client.query_raw(&create).execute().await?;
     }
-    Ok(())
+    Ok(there == 0)
 }
 
 /// The statements of a file: each ends with a semicolon at the end of a line.
@@ -51,17 +98,30 @@ pub fn statements(sql: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Makes `events` events of synthetic traffic in a website, inside ClickHouse.
+/// The table that a statement creates.
+fn created_table(statement: &str) -> Option<&str> {
+    let (_, rest) = statement.split_once("CREATE TABLE IF NOT EXISTS ")?;
+    rest.split_whitespace().next()
+}
+
+/// Makes `events` events of synthetic traffic in a website, inside ClickHouse, over the days [`demo::START`] to
+/// [`demo::END`]. A million take one or two seconds.
 ///
 /// # Errors
 ///
 /// ClickHouse cannot be reached or has no tables.
-pub async fn make_demo_events(clickhouse: &ClickHouse, site: &WebsiteId, events: u64) -> Result<()> {
+pub async fn make_demo_events(
+    clickhouse: &ClickHouse,
+    site: &WebsiteId,
+    events: u64,
+) -> Result<()> {
     clickhouse
         .client()
         .query_raw(DEMO)
         .param("site", site.as_str())
         .param("events", events)
+        .param("start", demo::START)
+        .param("end", demo::END)
         .execute()
         .await
         .map_err(|error| failure::from_clickhouse(error, &clickhouse.url))

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::Catalog;
+use super::{Catalog, check_name};
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::WebsiteId;
 
@@ -67,16 +67,21 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// One of the websites does not exist, or ClickHouse cannot be reached.
+    /// One of the websites does not exist, the name holds control characters, or ClickHouse cannot be reached.
     pub async fn create_key(&self, sites: &[String], name: &str) -> Result<String> {
+        check_name(name)?;
         for site in sites {
             let id = WebsiteId::parse(site).ok_or_else(|| {
-                Error::usage(format!("`{site}` is not a website: it is site_ and 1 to 64 of A-Za-z0-9_-"))
+                Error::usage(format!(
+                    "`{site}` is not a website: it is site_ and 1 to 64 of A-Za-z0-9_-"
+                ))
             })?;
             if self.website(&id).await?.is_none() {
                 return Err(Error::new(
                     ErrorKind::NotFound,
-                    format!("there is no website {site}: add it with `rowspout site add {site} --name NAME`"),
+                    format!(
+                        "there is no website {site}: add it with `rowspout site add {site} --name NAME`"
+                    ),
                 ));
             }
         }
@@ -106,8 +111,9 @@ impl Catalog {
     pub async fn list_keys(&self) -> Result<Vec<KeyInfo>> {
         self.client
             .query_raw(
-                "SELECT id, name, sites, formatDateTime(created_at, '%Y-%m-%dT%H:%i:%SZ') AS created, revoked \
-                 FROM api_keys FINAL ORDER BY created_at, id",
+                "SELECT id, argMax(api_keys.name, version) AS name, argMax(api_keys.sites, version) AS sites, \
+                 formatDateTime(min(created_at), '%Y-%m-%dT%H:%i:%SZ') AS created, max(api_keys.revoked) AS revoked \
+                 FROM api_keys GROUP BY hash, id ORDER BY min(created_at), id",
             )
             .fetch_all::<KeyInfo>()
             .await
@@ -122,7 +128,7 @@ impl Catalog {
     pub async fn revoke_key(&self, id: &str) -> Result<()> {
         let revoked = self
             .client
-            .query_raw("SELECT revoked FROM api_keys FINAL WHERE id = {id:String}")
+            .query_raw("SELECT max(revoked) FROM api_keys WHERE id = {id:String} GROUP BY id")
             .param("id", id)
             .fetch_optional::<bool>()
             .await
@@ -132,7 +138,10 @@ impl Catalog {
                 ErrorKind::NotFound,
                 format!("there is no key {id}: `rowspout key list` shows them all"),
             )),
-            Some(true) => Err(Error::new(ErrorKind::Data, format!("{id} was revoked before"))),
+            Some(true) => Err(Error::new(
+                ErrorKind::Data,
+                format!("{id} was revoked before"),
+            )),
             Some(false) => self
                 .client
                 .query_raw(
@@ -149,6 +158,8 @@ impl Catalog {
 
     /// The key of this hash, if there is one that was not revoked.
     ///
+    /// Any row that says revoked is enough, whatever the server's profile does to `FINAL` and to the order of filters.
+    ///
     /// # Errors
     ///
     /// ClickHouse cannot be reached or has no tables.
@@ -156,7 +167,8 @@ impl Catalog {
         let found = self
             .client
             .query_raw(
-                "SELECT id, hash, sites FROM api_keys FINAL WHERE hash = {hash:String} AND NOT revoked",
+                "SELECT id, hash, argMax(api_keys.sites, version) AS sites FROM api_keys \
+                 WHERE hash = {hash:String} GROUP BY id, hash HAVING NOT max(revoked)",
             )
             .param("hash", hash.0.as_str())
             .fetch_optional::<FoundKey>()
@@ -175,15 +187,18 @@ impl Catalog {
 fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| {
-        Error::internal("the operating system gave no random numbers").with_detail(error.to_string())
+        Error::internal("the operating system gave no random numbers")
+            .with_detail(error.to_string())
     })?;
     Ok(bytes)
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }

@@ -44,3 +44,13 @@ impl Catalog {
         failure::from_clickhouse(error, &self.url)
     }
 }
+
+/// A name stands in one line of a list, so it is one line.
+fn check_name(name: &str) -> Result<()> {
+    if name.chars().any(char::is_control) {
+        return Err(Error::usage(
+            "--name holds a line break, a tab or another control character: leave it out",
+        ));
+    }
+    Ok(())
+}

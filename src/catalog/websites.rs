@@ -3,7 +3,7 @@
 use chrono_tz::Tz;
 use serde::Deserialize;
 
-use super::Catalog;
+use super::{Catalog, check_name};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pushdown::Fence;
 use crate::request::WebsiteId;
@@ -24,8 +24,9 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// It exists already, or the zone is not an IANA name.
+    /// It exists already, the zone is not an IANA name, or the name holds control characters.
     pub async fn add_website(&self, id: &WebsiteId, name: &str, timezone: &str) -> Result<()> {
+        check_name(name)?;
         if timezone.parse::<Tz>().is_err() {
             return Err(Error::usage(format!(
                 "--timezone `{timezone}` is not known: use an IANA name such as Europe/Berlin"
@@ -92,7 +93,9 @@ impl Catalog {
         if known == 0 {
             return Err(Error::new(
                 ErrorKind::NotFound,
-                format!("there is no website {id}: add it with `rowspout site add {id} --name NAME`"),
+                format!(
+                    "there is no website {id}: add it with `rowspout site add {id} --name NAME`"
+                ),
             ));
         }
         Ok(Fence { now })

@@ -24,11 +24,20 @@ enum Action {
 pub(super) async fn run(args: SchemaArgs, config: &Config) -> Result<()> {
     match args.action {
         Action::Apply => {
-            schema::apply(&config.clickhouse).await?;
-            eprintln!(
-                "the tables are in the database {} at {}",
+            let applied = schema::apply(&config.clickhouse).await?;
+            let place = format!(
+                "{} at {}",
                 config.clickhouse.database, config.clickhouse.url
             );
+            if applied.database_created {
+                eprintln!("created the database {place}");
+            }
+            if !applied.created.is_empty() {
+                eprintln!("created in {place}: {}", applied.created.join(", "));
+            }
+            if !applied.present.is_empty() {
+                eprintln!("there already in {place}: {}", applied.present.join(", "));
+            }
         }
         Action::Print => print!("{}", schema::TABLES),
     }

@@ -2,11 +2,13 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failing test may panic
 
+mod catalog;
 mod codec;
 mod codec_parquet;
 mod engine;
 mod failures;
 mod http;
 mod real_traffic;
+mod schema;
 mod support;
 mod values;
