@@ -126,7 +126,7 @@ impl Visit {
         Self {
             id,
             url: format!("/page/{id}\n\t\0'\\"),
-            score: (id % 3 != 0).then_some(-7),
+            score: (!id.is_multiple_of(3)).then_some(-7),
         }
     }
 }
