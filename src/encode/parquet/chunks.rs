@@ -175,7 +175,7 @@ impl TextChunk {
         }
         self.rows += 1;
         if self.in_dictionary {
-            if self.dictionary.page().len() >= DICTIONARY_BYTES {
+            if self.dictionary.page().len() >= DICTIONARY_BYTES || self.dictionary.is_full() {
                 self.end_page(compressor)?;
                 self.in_dictionary = false;
             }

@@ -8,15 +8,21 @@ use crate::encode::rows::as_utf8;
 /// Slots of an empty dictionary; always a power of two and at most half full.
 const MIN_SLOTS: usize = 256;
 
-/// Texts and their codes. Holds the dictionary page in the making, as Parquet has it, and 12 bytes or so an entry.
+/// Bits of a slot that hold a code and one; a part of the hash is above.
+const CODE_BITS: u32 = 18;
+
+/// Most texts: as many as a page of 1 MiB can hold, and some.
+const MAX_TEXTS: usize = (1 << CODE_BITS) - 2;
+
+/// Texts and their codes. Holds the dictionary page in the making, as Parquet has it, and 16 to 24 bytes an entry.
 #[derive(Debug)]
 pub(super) struct Dictionary {
     /// Each entry's length, 4 bytes little-endian, and its UTF-8.
     page: Vec<u8>,
     /// Where each entry's text starts and ends in `page`.
     entries: Vec<(u32, u32)>,
-    /// The code plus one, and 32 bits of the hash above it; zero where free.
-    slots: Vec<u64>,
+    /// The code plus one, and bits of the hash above it; zero where free. Small, so that it stays in the cache.
+    slots: Vec<u32>,
     /// Secret, so that no visitor can choose texts that all fall into one slot.
     keys: [u64; 2],
 }
@@ -30,6 +36,11 @@ impl Dictionary {
             slots: vec![0; MIN_SLOTS],
             keys: [random.hash_one(0), random.hash_one(1)],
         }
+    }
+
+    /// Whether no other text has room. What is added then has a code that is another's: whoever adds looks first.
+    pub(super) fn is_full(&self) -> bool {
+        self.entries.len() >= MAX_TEXTS
     }
 
     /// How many texts there are.
@@ -67,8 +78,8 @@ impl Dictionary {
             if found == 0 {
                 return self.add(text, hash);
             }
-            if found >> 32 == hash >> 32 {
-                let code = found as u32 - 1;
+            if found >> CODE_BITS == tag(hash) {
+                let code = (found & CODES) - 1;
                 if same(self.text(code), text) {
                     return code;
                 }
@@ -101,7 +112,7 @@ impl Dictionary {
         while self.slots[slot] != 0 {
             slot = (slot + 1) & mask;
         }
-        self.slots[slot] = hash >> 32 << 32 | u64::from(code + 1);
+        self.slots[slot] = tag(hash) << CODE_BITS | (code + 1);
     }
 
     fn grow(&mut self) {
@@ -146,6 +157,15 @@ impl Dictionary {
         };
         fold(fold(low ^ hash, high ^ other), key)
     }
+}
+
+/// The bits of a slot that are a code and one.
+const CODES: u32 = (1 << CODE_BITS) - 1;
+
+/// The part of a hash that a slot holds. The lowest bits choose the slot.
+#[inline(always)]
+fn tag(hash: u64) -> u32 {
+    (hash >> (32 + CODE_BITS)) as u32
 }
 
 /// Whether two texts are the same: without a call where they are short, as most are.

@@ -30,6 +30,7 @@ use self::chunks::{TextChunk, TimeChunk};
 use self::pages::Compressor;
 use self::properties::{WITH_STATISTICS, WITHOUT_DICTIONARY};
 use self::sink::Sink;
+use super::rows::{PlainRows, text_bytes};
 use super::{FileInfo, timestamp};
 use crate::decode::Batch;
 use crate::error::{Error, Result};
@@ -103,16 +104,16 @@ impl ParquetEncoder {
                 return Err(timestamp::no_text(self.rows + row as u64 + 1, ms, offset));
             }
         }
+        let plain = PlainRows::of(batch);
         let mut start = 0;
         while start < batch.rows() {
             let most = batch.rows().min(start + STEP_ROWS - self.step_rows);
             let mut end = start;
             while end < most && self.step_text_bytes < STEP_TEXT_BYTES {
-                self.step_text_bytes += batch
-                    .text
-                    .iter()
-                    .map(|text| text.get(end).len())
-                    .sum::<usize>();
+                self.step_text_bytes += match &plain {
+                    Some(plain) => text_bytes(&plain.rows[end]),
+                    None => batch.text.iter().map(|text| text.get(end).len()).sum(),
+                };
                 end += 1;
             }
             self.add(batch, start, end)

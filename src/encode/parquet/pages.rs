@@ -6,7 +6,7 @@ use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, PageType, ZstdLevel};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
-use parquet::errors::{ParquetError, Result};
+use parquet::errors::Result;
 use parquet::file::metadata::{
     ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder, PageEncodingStats,
 };
@@ -18,8 +18,14 @@ use parquet::schema::types::ColumnDescPtr;
 /// ZSTD's level: more costs more than it saves.
 const ZSTD_LEVEL: i32 = 1;
 
-/// Compresses pages, one after the other.
-pub(super) struct Compressor(zstd::bulk::Compressor<'static>);
+/// Compresses pages, one after the other. Holds the largest one's compressed bytes, up to [`MAX_KEPT_BYTES`].
+pub(super) struct Compressor {
+    zstd: zstd::bulk::Compressor<'static>,
+    compressed: Vec<u8>,
+}
+
+/// Room that is kept from page to page, in bytes.
+const MAX_KEPT_BYTES: usize = 8 << 20;
 
 impl std::fmt::Debug for Compressor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -29,13 +35,21 @@ impl std::fmt::Debug for Compressor {
 
 impl Compressor {
     pub(super) fn new() -> Result<Self> {
-        zstd::bulk::Compressor::new(ZSTD_LEVEL)
-            .map(Self)
-            .map_err(ParquetError::from)
+        Ok(Self {
+            zstd: zstd::bulk::Compressor::new(ZSTD_LEVEL)?,
+            compressed: Vec::new(),
+        })
     }
 
     fn compress(&mut self, page: &[u8]) -> Result<Bytes> {
-        Ok(Bytes::from(self.0.compress(page)?))
+        let bound = zstd::zstd_safe::compress_bound(page.len());
+        self.compressed.clear();
+        self.compressed.reserve(bound);
+        self.zstd.compress_to_buffer(page, &mut self.compressed)?;
+        let compressed = Bytes::copy_from_slice(&self.compressed);
+        self.compressed.clear();
+        self.compressed.shrink_to(MAX_KEPT_BYTES);
+        Ok(compressed)
     }
 }
 
