@@ -156,47 +156,81 @@ impl TextChunk {
         self.pages.bytes() + self.dictionary.page().len() + self.codes.len() + self.plain.len()
     }
 
-    #[inline]
-    pub(super) fn push(&mut self, text: &[u8], compressor: &mut Compressor) -> Result<()> {
-        if self.rows.is_multiple_of(64) {
-            self.present.push(0);
-        }
-        if text.is_empty() {
-            self.nulls += 1;
-        } else {
-            if let Some(word) = self.present.last_mut() {
-                *word |= 1 << (self.rows % 64);
-            }
-            if self.in_dictionary {
-                self.codes.push(self.dictionary.code(text));
+    /// Adds texts, 64 at a time at most, so that whether they are there makes one word.
+    pub(super) fn extend<'a>(
+        &mut self,
+        texts: impl IntoIterator<Item = &'a [u8]>,
+        compressor: &mut Compressor,
+    ) -> Result<()> {
+        let mut texts = texts.into_iter();
+        loop {
+            let first = self.rows % 64;
+            let most = (64 - first).min(PAGE_ROWS - self.rows);
+            let (present, rows) = if self.in_dictionary {
+                self.take_codes(texts.by_ref().take(most))
             } else {
-                self.push_plain(text);
+                self.take_plain(texts.by_ref().take(most))
+            };
+            if rows == 0 {
+                return Ok(());
             }
-        }
-        self.rows += 1;
-        if self.in_dictionary {
-            if self.dictionary.page().len() >= DICTIONARY_BYTES || self.dictionary.is_full() {
+            match self.present.last_mut() {
+                Some(word) if first > 0 => *word |= present << first,
+                _ => self.present.push(present),
+            }
+            self.rows += rows;
+            self.nulls += rows - present.count_ones() as usize;
+            let dictionary_full = self.in_dictionary && self.dictionary_full();
+            if dictionary_full || self.plain.len() >= PAGE_BYTES || self.rows >= PAGE_ROWS {
                 self.end_page(compressor)?;
-                self.in_dictionary = false;
             }
-        } else if self.plain.len() >= PAGE_BYTES {
-            self.end_page(compressor)?;
+            self.in_dictionary &= !dictionary_full;
         }
-        if self.rows >= PAGE_ROWS {
-            self.end_page(compressor)?;
-        }
-        Ok(())
     }
 
+    fn dictionary_full(&self) -> bool {
+        self.dictionary.page().len() >= DICTIONARY_BYTES || self.dictionary.is_full()
+    }
+
+    /// Looks texts up until the dictionary is full. Gives a bit for each that is there, and how many rows were taken.
     #[inline]
-    fn push_plain(&mut self, text: &[u8]) {
-        let text = as_utf8(text);
-        if self.in_statistics {
-            extend_bounds(&mut self.bounds, &text);
+    fn take_codes<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) -> (u64, usize) {
+        let (mut present, mut rows) = (0, 0);
+        for text in texts {
+            if !text.is_empty() {
+                present |= 1 << rows;
+                let known = self.dictionary.len();
+                self.codes.push(self.dictionary.code(text));
+                if self.dictionary.len() != known && self.dictionary_full() {
+                    return (present, rows + 1);
+                }
+            }
+            rows += 1;
         }
-        self.plain
-            .extend_from_slice(&(text.len() as u32).to_le_bytes());
-        self.plain.extend_from_slice(&text);
+        (present, rows)
+    }
+
+    /// Copies texts until the page is full. Gives a bit for each that is there, and how many rows were taken.
+    #[inline]
+    fn take_plain<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) -> (u64, usize) {
+        let (mut present, mut rows) = (0, 0);
+        for text in texts {
+            rows += 1;
+            if !text.is_empty() {
+                present |= 1 << (rows - 1);
+                let text = as_utf8(text);
+                if self.in_statistics {
+                    extend_bounds(&mut self.bounds, &text);
+                }
+                let len = (text.len() as u32).to_le_bytes();
+                self.plain.extend_from_slice(&len);
+                self.plain.extend_from_slice(&text);
+                if self.plain.len() >= PAGE_BYTES {
+                    break;
+                }
+            }
+        }
+        (present, rows)
     }
 
     fn end_page(&mut self, compressor: &mut Compressor) -> Result<()> {

@@ -116,7 +116,7 @@ impl ParquetEncoder {
                 };
                 end += 1;
             }
-            self.add(batch, start, end)
+            self.add(batch, plain.as_ref(), start, end)
                 .map_err(|error| failed("write", error))?;
             self.step_rows += end - start;
             self.rows += (end - start) as u64;
@@ -129,19 +129,28 @@ impl ParquetEncoder {
     }
 
     /// Adds the rows from `start` to in front of `end`, column by column.
-    fn add(&mut self, batch: &Batch<'_>, start: usize, end: usize) -> Result<(), ParquetError> {
+    fn add(
+        &mut self,
+        batch: &Batch<'_>,
+        plain: Option<&PlainRows<'_>>,
+        start: usize,
+        end: usize,
+    ) -> Result<(), ParquetError> {
         let compressor = &mut self.compressor;
         for ms in &batch.timestamps[start..end] {
             // Times that have a text fit microseconds as well.
             self.times.push(ms.wrapping_mul(1000), compressor)?;
         }
-        for event_type in &batch.event_types[start..end] {
-            self.event_types
-                .push(event_type.as_str().as_bytes(), compressor)?;
-        }
-        for (chunk, text) in self.text.iter_mut().zip(&batch.text) {
-            for row in start..end {
-                chunk.push(text.get(row), compressor)?;
+        let event_types = batch.event_types[start..end].iter();
+        let event_types = event_types.map(|event_type| event_type.as_str().as_bytes());
+        self.event_types.extend(event_types, compressor)?;
+        for (column, (chunk, text)) in self.text.iter_mut().zip(&batch.text).enumerate() {
+            match plain {
+                Some(plain) => {
+                    let rows = plain.rows[start..end].iter();
+                    chunk.extend(rows.map(|spans| spans[column].of(plain.bytes)), compressor)?;
+                }
+                None => chunk.extend((start..end).map(|row| text.get(row)), compressor)?,
             }
         }
         Ok(())
