@@ -231,8 +231,7 @@ fn double_quotes(text: &[u8], out: &mut [u8], mut at: usize) -> Option<usize> {
 /// Writes any text as a cell.
 fn cell(output: &mut Output, text: &[u8]) {
     let text = as_utf8(text);
-    let needs_quotes = |byte: &u8| matches!(byte, b',' | b'"' | b'\n' | b'\r');
-    if !text.iter().any(needs_quotes) {
+    if !needs_quotes(&text) {
         output.put(&text);
         return;
     }
@@ -244,4 +243,11 @@ fn cell(output: &mut Output, text: &[u8]) {
         }
     }
     output.put_byte(b'"');
+}
+
+fn needs_quotes(text: &[u8]) -> bool {
+    let (blocks, rest) = text.as_chunks();
+    let among = |block| NeedsQuotes::among(Block::load(block)).high_bits() != 0;
+    let special = |byte: &u8| matches!(byte, b',' | b'"' | b'\n' | b'\r');
+    blocks.iter().any(among) || rest.iter().any(special)
 }

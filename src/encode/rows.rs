@@ -97,8 +97,23 @@ impl Dictionaries {
 /// A text with each sequence that is not UTF-8 replaced by U+FFFD.
 #[inline]
 pub(super) fn as_utf8(text: &[u8]) -> Cow<'_, [u8]> {
-    match simdutf8::basic::from_utf8(text) {
-        Ok(_) => Cow::Borrowed(text),
-        Err(_) => Cow::Owned(String::from_utf8_lossy(text).into_owned().into_bytes()),
+    if is_short_ascii(text) || simdutf8::basic::from_utf8(text).is_ok() {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(String::from_utf8_lossy(text).into_owned().into_bytes())
     }
+}
+
+/// Whether a text is ASCII and too short for a call to be worth it.
+#[inline(always)]
+fn is_short_ascii(text: &[u8]) -> bool {
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let Some(last) = text.last_chunk::<8>() else {
+        return text.iter().all(u8::is_ascii);
+    };
+    if text.len() > 64 {
+        return false;
+    }
+    let words = text.as_chunks::<8>().0.iter().chain([last]);
+    words.fold(0, |any, word| any | u64::from_le_bytes(*word)) & HIGHS == 0
 }
