@@ -126,7 +126,7 @@ impl Visit {
         Self {
             id,
             url: format!("/page/{id}\n\t\0'\\"),
-            score: (id % 3 != 0).then_some(-7),
+            score: (!id.is_multiple_of(3)).then_some(-7),
         }
     }
 }
@@ -473,7 +473,8 @@ async fn a_query_killed_while_its_client_is_slow_ends_in_an_exception() {
         .await;
     let mut first = [0; 4096];
     slow.read_exact(&mut first).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // Until every buffer is full and the query's thread waits.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
     let start = Instant::now();
     let client = clickhouse().await.client;
     let status: String = client
