@@ -40,6 +40,7 @@ mod server;
 mod service;
 mod session;
 mod statement;
+mod tokens;
 
 pub use server::{DEFAULT_MAX_QUERIES, EngineOptions, run};
 

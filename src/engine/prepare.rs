@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::exception::{Exception, code};
 use super::format::Framing;
 use super::request::{Input, Parameters};
-use super::statement::{InsertRows, Kind, Statement, VALUES};
+use super::statement::{InsertRows, Kind, Statement, VALUES, WHOLE_SETTINGS};
 
 /// Puts the statement's beginning from the URL and its rest from the body together, as ClickHouse does.
 pub(crate) async fn join_body(
@@ -85,11 +85,8 @@ pub(crate) fn check_statement(statement: &Statement) -> Result<(), Exception> {
 
 /// How a result in this format is put together.
 pub(crate) fn framing(statement: &Statement, parameters: &Parameters, format: &str) -> Framing {
-    let on = |name| !matches!(parameters.setting(name), None | Some("0" | "false"));
-    let special = statement.totals
-        || on("extremes")
-        || on("output_format_json_array_of_rows")
-        || on("output_format_binary_encode_types_in_binary_format");
+    let is_on = |name| !matches!(parameters.setting(name), None | Some("0" | "false"));
+    let special = statement.whole || WHOLE_SETTINGS.into_iter().any(is_on);
     if statement.kind == Kind::Select && !special {
         Framing::of(format)
     } else {

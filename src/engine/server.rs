@@ -71,6 +71,13 @@ impl std::fmt::Debug for EngineOptions {
 ///
 /// The directory is in use or cannot be opened, the library cannot be loaded, or the address is taken.
 pub fn run(options: &EngineOptions) -> Result<()> {
+    let loopback = options.listen.ip().is_loopback();
+    if !loopback && options.password.is_none() {
+        tracing::warn!(
+            listen = %options.listen,
+            "anyone who reaches this address may read and write all data: set ROWSPOUT_ENGINE_PASSWORD"
+        );
+    }
     let path = prepare(&options.path)?;
     let lock = lock(&path)?;
     let library = Library::open(&options.libchdb)?;
@@ -84,7 +91,7 @@ pub fn run(options: &EngineOptions) -> Result<()> {
     drop(version);
     let (queries, killer) = Queries::new(options.max_queries, control)?;
     let service = Arc::new(Service {
-        access: Access::new(options.password.clone(), options.listen.ip().is_loopback()),
+        access: Access::new(options.password.clone(), loopback),
         sessions: Arc::new(Sessions::new(Arc::clone(&library), path)),
         queries: Arc::clone(&queries),
     });

@@ -16,12 +16,12 @@ use super::format::Framing;
 use super::insert::{self, Piece, Write};
 use super::library::Progress;
 use super::prepare::{check_statement, framing, join_body, runs_whole};
-use super::queries::{Client, Queries};
+use super::queries::{Client, Queries, Query, Room};
 use super::read::{self, Part, Read};
 use super::request::{Input, Parameters, RequestBody};
 use super::response::{Head, failed, random_uuid, summarize, text};
 use super::session::{DEFAULT_MAX_WHOLE_BYTES, Sessions, push_literal};
-use super::statement::{InsertRows, Kill, Kind, Statement, Text};
+use super::statement::{InsertRows, Kill, Kind, Statement, Text, unescape};
 
 /// Most bytes of a result that waits for its end (`wait_end_of_query`).
 const MAX_WAITING_BYTES: usize = 1 << 30;
@@ -114,7 +114,7 @@ impl Service {
             Kind::Kill(kill) => self.kill(parameters, kill, head).await,
             _ => {
                 let framing = framing(&statement, &parameters, &head.format);
-                self.read(parameters, framing, head).await
+                self.read(parameters, framing, head, Room::Limited).await
             }
         }
     }
@@ -125,10 +125,11 @@ impl Service {
         mut parameters: Parameters,
         framing: Framing,
         head: &Head,
+        room: Room,
     ) -> Result<Response<ResponseBody>, Exception> {
         let entered = self
             .queries
-            .enter(head.query_id.clone(), &parameters.query)?;
+            .enter(head.query_id.clone(), &parameters.query, room)?;
         let client = entered.client();
         if framing == Framing::Whole && parameters.setting("max_result_bytes").is_none() {
             let limit = (
@@ -185,9 +186,9 @@ impl Service {
         input: Input,
         head: &Head,
     ) -> Result<Response<ResponseBody>, Exception> {
-        let entered = self
-            .queries
-            .enter(head.query_id.clone(), &parameters.query)?;
+        let entered =
+            self.queries
+                .enter(head.query_id.clone(), &parameters.query, Room::Limited)?;
         let client = entered.client();
         let in_statement = Bytes::from(parameters.query).slice(rows.rows_at..);
         let write = Write {
@@ -235,7 +236,7 @@ impl Service {
         let id = match kill.query_id {
             Text::Literal(id) => id,
             Text::Parameter(name) => match parameters.query_parameter(&name) {
-                Some(value) => value.to_owned(),
+                Some(value) => unescape(value),
                 None => {
                     return Err(Exception::new(
                         code::UNKNOWN_QUERY_PARAMETER,
@@ -245,33 +246,33 @@ impl Service {
                 }
             },
         };
-        let found = self.queries.find(&id);
-        let mut sql = String::from("SELECT ");
-        let status = if kill.wait { "finished" } else { "waiting" };
-        let (id, text) = found.as_ref().map_or(("", ""), |q| (&q.id, &q.sql));
-        for (value, name) in [
-            (status, "kill_status"),
-            (id, "query_id"),
-            ("default", "user"),
-            (text, "query"),
-        ] {
-            push_literal(&mut sql, value);
-            sql.push_str(&format!(" AS {name}, "));
+        let Some(query) = self.queries.find(&id) else {
+            // It may be one of the library's own ids.
+            return self
+                .read(parameters, Framing::Whole, head, Room::Always)
+                .await;
+        };
+        self.queries.cancel(&query);
+        if kill.wait {
+            query.done().await;
         }
-        sql.truncate(sql.len() - 2);
-        match found {
-            Some(query) => {
-                self.queries.cancel(&query);
-                if kill.wait {
-                    query.done().await;
-                }
-            }
-            None => sql.push_str(" WHERE 0"),
-        }
-        parameters.query = sql;
+        parameters.query = killed_statement(&query, kill.wait);
         let framing = Framing::of(&head.format);
-        self.read(parameters, framing, head).await
+        self.read(parameters, framing, head, Room::Always).await
     }
+}
+
+/// A statement that returns what `KILL QUERY` does, so that it comes in any format.
+fn killed_statement(query: &Query, finished: bool) -> String {
+    let status = if finished { "finished" } else { "waiting" };
+    let mut sql = String::from("SELECT ");
+    push_literal(&mut sql, status);
+    sql.push_str(" AS kill_status, ");
+    push_literal(&mut sql, &query.id);
+    sql.push_str(" AS query_id, 'default' AS user, ");
+    push_literal(&mut sql, &query.sql);
+    sql.push_str(" AS query");
+    sql
 }
 
 /// Sends the rows to the insert, and their end once the body has proved it.

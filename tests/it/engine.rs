@@ -89,6 +89,8 @@ async fn an_answer_names_its_query_its_format_and_its_tag() {
     assert_eq!(answer.header("x-clickhouse-query-id"), Some("named"));
     assert_eq!(answer.header("x-clickhouse-format"), Some("JSONEachRow"));
     assert_eq!(answer.header("x-clickhouse-timezone"), Some("UTC"));
+    let zone = http().post("/", "SELECT timezone(), serverTimezone()").await;
+    assert_eq!(zone.text(), "UTC\tUTC\n");
     assert_eq!(
         answer.header("x-clickhouse-exception-tag").map(str::len),
         Some(16)
@@ -421,6 +423,10 @@ async fn one_query_too_many_is_refused() {
     let mut first = http.open(head.as_bytes()).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_exception(&http.post("/", "SELECT 1").await, 500, 202);
+    let kill = http
+        .post("/", "KILL QUERY WHERE query_id = 'unknown'")
+        .await;
+    assert_eq!((kill.status, kill.text()), (200, ""));
     assert_eq!(read_answer(&mut first).await.text(), "0\n");
     assert_eq!(http.post("/", "SELECT 1").await.text(), "1\n");
 }
@@ -473,7 +479,8 @@ async fn a_query_killed_while_its_client_is_slow_ends_in_an_exception() {
         .await;
     let mut first = [0; 4096];
     slow.read_exact(&mut first).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // Until every buffer is full and the query's thread waits.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
     let start = Instant::now();
     let client = clickhouse().await.client;
     let status: String = client
