@@ -24,7 +24,7 @@ use super::session::{Sessions, push_literal};
 use super::statement::{InsertRows, Kill, Kind, Statement, Text, unescape};
 
 /// Most bytes of a result that waits for its end (`wait_end_of_query`).
-const MAX_WAITING_BYTES: usize = 1 << 30;
+const MAX_WAITING_BYTES: usize = 256 << 20;
 
 /// What every request shares.
 pub(crate) struct Service {

@@ -213,7 +213,7 @@ async fn formats_that_cannot_stream_are_one_document() {
 #[tokio::test]
 async fn a_result_that_cannot_stream_is_bounded_and_an_insert_of_any_size_is_not() {
     let http = http();
-    let large = "SELECT number FROM numbers(200000000)";
+    let large = "SELECT number FROM numbers(50000000)";
     let whole = http.post("/?default_format=JSON", large).await;
     assert_exception(&whole, 500, 396);
     let insert = format!("INSERT INTO FUNCTION null('x UInt64') {large}");
