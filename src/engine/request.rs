@@ -7,7 +7,7 @@ use hyper::{HeaderMap, Method};
 
 use super::decompress::{Compression, Decompressed};
 use super::exception::{Exception, code};
-use super::session::SessionOptions;
+use super::session::{DEFAULT_MAX_WHOLE_BYTES, SessionOptions};
 
 /// Most bytes of a statement, without the rows of an `INSERT`. The library's own limit (`max_query_size`, 256 KiB)
 /// comes first unless the request raises it.
@@ -112,6 +112,16 @@ impl Parameters {
         if method != Method::POST && self.setting("readonly") != Some("1") {
             self.session.settings.retain(|(name, _)| name != "readonly");
             self.session.settings.push(("readonly".into(), "2".into()));
+        }
+    }
+
+    /// Bounds a result that is formatted whole, unless the request has a bound of its own.
+    pub(crate) fn limit_result(&mut self) {
+        if self.setting("max_result_bytes").is_none() {
+            let limit = DEFAULT_MAX_WHOLE_BYTES.to_string();
+            self.session
+                .settings
+                .push(("max_result_bytes".into(), limit));
         }
     }
 

@@ -20,11 +20,11 @@ use super::queries::{Client, Queries, Query, Room};
 use super::read::{self, Part, Read};
 use super::request::{Input, Parameters, RequestBody};
 use super::response::{Head, failed, random_uuid, summarize, text};
-use super::session::{DEFAULT_MAX_WHOLE_BYTES, Sessions, push_literal};
+use super::session::{Sessions, push_literal};
 use super::statement::{InsertRows, Kill, Kind, Statement, Text, unescape};
 
 /// Most bytes of a result that waits for its end (`wait_end_of_query`).
-const MAX_WAITING_BYTES: usize = 1 << 30;
+const MAX_WAITING_BYTES: usize = 256 << 20;
 
 /// What every request shares.
 pub(crate) struct Service {
@@ -114,6 +114,9 @@ impl Service {
             Kind::Kill(kill) => self.kill(parameters, kill, head).await,
             _ => {
                 let framing = framing(&statement, &parameters, &head.format);
+                if statement.kind == Kind::Select && framing == Framing::Whole {
+                    parameters.limit_result();
+                }
                 self.read(parameters, framing, head, Room::Limited).await
             }
         }
@@ -122,7 +125,7 @@ impl Service {
     /// Runs a statement and streams what it returns. The status waits for the first block or the end.
     async fn read(
         &self,
-        mut parameters: Parameters,
+        parameters: Parameters,
         framing: Framing,
         head: &Head,
         room: Room,
@@ -131,14 +134,6 @@ impl Service {
             .queries
             .enter(head.query_id.clone(), &parameters.query, room)?;
         let client = entered.client();
-        if framing == Framing::Whole && parameters.setting("max_result_bytes").is_none() {
-            let limit = (
-                "max_result_bytes".into(),
-                DEFAULT_MAX_WHOLE_BYTES.to_string(),
-            );
-            // In front, because `readonly` may follow.
-            parameters.session.settings.insert(0, limit);
-        }
         let read = Read {
             sql: parameters.query,
             format: head.format.clone(),

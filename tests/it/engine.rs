@@ -89,7 +89,9 @@ async fn an_answer_names_its_query_its_format_and_its_tag() {
     assert_eq!(answer.header("x-clickhouse-query-id"), Some("named"));
     assert_eq!(answer.header("x-clickhouse-format"), Some("JSONEachRow"));
     assert_eq!(answer.header("x-clickhouse-timezone"), Some("UTC"));
-    let zone = http().post("/", "SELECT timezone(), serverTimezone()").await;
+    let zone = http()
+        .post("/", "SELECT timezone(), serverTimezone()")
+        .await;
     assert_eq!(zone.text(), "UTC\tUTC\n");
     assert_eq!(
         answer.header("x-clickhouse-exception-tag").map(str::len),
@@ -206,6 +208,16 @@ async fn formats_that_cannot_stream_are_one_document() {
     let totals =
         "SELECT number % 2 AS x, count() FROM numbers(10) GROUP BY x WITH TOTALS ORDER BY x";
     assert_eq!(http.post("/", totals).await.text(), "0\t5\n1\t5\n\n0\t10\n");
+}
+
+#[tokio::test]
+async fn a_result_that_cannot_stream_is_bounded_and_an_insert_of_any_size_is_not() {
+    let http = http();
+    let large = "SELECT number FROM numbers(50000000)";
+    let whole = http.post("/?default_format=JSON", large).await;
+    assert_exception(&whole, 500, 396);
+    let insert = format!("INSERT INTO FUNCTION null('x UInt64') {large}");
+    assert_eq!(http.post("/", &insert).await.status, 200);
 }
 
 #[tokio::test]
