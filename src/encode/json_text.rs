@@ -6,20 +6,23 @@
 //! | valid by the RFC | refused by | so here |
 //! | --- | --- | --- |
 //! | a surrogate escape without its pair, `"\ud800"` | DuckDB, pyarrow, Polars, serde_json | not JSON |
-//! | digits in front of the point beyond 64 bits, `18446744073709551616`, `-9223372036854775809` | pandas; Polars from 2^127 on | not JSON |
+//! | more digits in front of the point than 127 bits hold | Polars | at most [`MAX_WHOLE_DIGITS`] |
 //! | a number that no double holds, `1e309` | pyarrow, Polars, serde_json | not JSON |
 //! | an exponent beyond 308 even of a zero, `0e309` | pyarrow | not JSON |
 //! | nesting deeper than 127 | DuckDB, serde_json (in all, with the array and the object around it) | at most [`MAX_DEPTH`] |
 //! | a key that an object has twice | pyarrow, and DuckDB and Polars while they guess a schema | JSON: a schema takes it |
 //!
-//! Integers up to 64 bits are taken by all of them, with or without a sign.
+//! Integers beyond 64 bits stay as they are: `pandas.read_json` alone refuses them.
 
 use super::copy::Special;
 use super::vector::{Block, STEP};
 
-/// Deepest nesting of arrays and objects. With the array and the object around it that makes 64, the default limit
-/// of System.Text.Json and the smallest one known of a common reader.
-pub(super) const MAX_DEPTH: u32 = 62;
+/// Deepest nesting of arrays and objects: with the array and the object around it 127, the most that DuckDB and serde_json
+/// take. Fits the bits of the scan's stack.
+pub(super) const MAX_DEPTH: u32 = 125;
+
+/// Most digits in front of a number's point: 10^38 is less than 2^127.
+const MAX_WHOLE_DIGITS: usize = 38;
 
 /// Where a valid text has line breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +78,7 @@ impl Scan<'_> {
 
     /// One value with nothing but space around it. No recursion: a bit for each open array (0) or object (1).
     fn document(&mut self) -> Option<()> {
-        let mut objects = 0u64;
+        let mut objects = 0u128;
         let mut depth = 0u32;
         'value: loop {
             self.space();
@@ -206,13 +209,8 @@ impl Scan<'_> {
         if whole == 0 || (whole > 1 && first == b'0') {
             return None;
         }
-        if whole > 18 {
-            let digits = std::str::from_utf8(&self.text[start..self.at]).ok()?;
-            if negative {
-                digits.parse::<i64>().ok()?;
-            } else {
-                digits.parse::<u64>().ok()?;
-            }
+        if whole > MAX_WHOLE_DIGITS {
+            return None;
         }
         if self.peek() == Some(b'.') {
             self.at += 1;

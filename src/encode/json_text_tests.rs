@@ -40,6 +40,10 @@ fn texts_that_are_json() {
         "18446744073709551615",
         "-9223372036854775808",
         "9223372036854775808",
+        "18446744073709551616",
+        "-9223372036854775809",
+        "99999999999999999999999999999999999999",
+        "18446744073709551616.5",
         "0.00000000000000000000000000000000000000000000000001",
         "1.7976931348623157e308",
         "17976931348623157e292",
@@ -47,8 +51,8 @@ fn texts_that_are_json() {
         assert_eq!(check(text.as_bytes()), Some(LineBreaks::None), "{text}");
         serde_json::from_str::<serde_json::Value>(text).unwrap();
     }
-    assert!(check(nested(62, "[", "", "]").as_bytes()).is_some());
-    assert!(check(nested(62, "{\"a\":", "1", "}").as_bytes()).is_some());
+    assert!(check(nested(125, "[", "", "]").as_bytes()).is_some());
+    assert!(check(nested(125, "{\"a\":", "1", "}").as_bytes()).is_some());
     assert!(check(nested(31, "[{\"a\":", "1", "}]").as_bytes()).is_some());
 }
 
@@ -143,10 +147,8 @@ fn json_that_some_reader_refuses() {
         "0.001e310",
         "1.8e308",
         "17976931348623159e292",
-        "18446744073709551616",
-        "-9223372036854775809",
-        "18446744073709551616.5",
-        "99999999999999999999e-5",
+        "100000000000000000000000000000000000000",
+        "-999999999999999999999999999999999999999e-5",
         "\"\\ud800\"",
         "\"\\udc00\"",
         "\"\\ud800\\u0041\"",
@@ -156,8 +158,8 @@ fn json_that_some_reader_refuses() {
     ] {
         assert_eq!(check(text.as_bytes()), None, "{text:?}");
     }
-    assert!(check(nested(63, "[", "", "]").as_bytes()).is_none());
-    assert!(check(nested(63, "{\"a\":", "1", "}").as_bytes()).is_none());
+    assert!(check(nested(126, "[", "", "]").as_bytes()).is_none());
+    assert!(check(nested(126, "{\"a\":", "1", "}").as_bytes()).is_none());
     // No recursion: any depth is answered.
     assert!(check(nested(1_000_000, "[", "", "]").as_bytes()).is_none());
 }

@@ -96,7 +96,7 @@ fn expected_csv(rows: &[Row], utc: bool) -> Vec<u8> {
 }
 
 /// JSON that serde_json takes and another reader doesn't, see `encode/json_text.rs`.
-const REFUSED_BY_SOME: [&str; 3] = ["18446744073709551616", "-9223372036854775809", "0e309"];
+const REFUSED_BY_SOME: [&str; 1] = ["0e309"];
 
 fn expected_object(row: &Row, utc: bool) -> String {
     let mut object = format!(
