@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use chrono::{DateTime, FixedOffset, SecondsFormat};
 use proptest::prelude::*;
-use rowspout::decode::RowBinaryDecoder;
+use rowspout::decode::{Batch, EventType, RowBinaryDecoder, Span, TextColumn};
 use rowspout::encode::{Encoder, FileInfo};
 use rowspout::pushdown::columns::{COLUMNS, TEXT_COLUMNS};
 use rowspout::request::Format;
@@ -358,6 +358,105 @@ fn a_time_that_has_no_text_is_an_error_with_its_row() {
                 (position.row, position.column),
                 (Some(3), Some("timestamp")),
                 "{format}"
+            );
+        }
+    }
+}
+
+/// A column of texts as a wire of columns brings it: the bytes, the distinct entries and their codes, and each row's
+/// own span.
+#[derive(Default)]
+struct Column {
+    bytes: Vec<u8>,
+    entries: Vec<Span>,
+    codes: Vec<u32>,
+    spans: Vec<Span>,
+}
+
+impl Column {
+    fn of<'a>(texts: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut column = Self::default();
+        for text in texts {
+            let known = column
+                .entries
+                .iter()
+                .position(|entry| entry.of(&column.bytes) == text);
+            let code = known.unwrap_or_else(|| {
+                let start = column.bytes.len() as u32;
+                column.bytes.extend_from_slice(text);
+                let len = text.len() as u32;
+                column.entries.push(Span { start, len });
+                column.entries.len() - 1
+            });
+            column.codes.push(code as u32);
+            column.spans.push(column.entries[code]);
+        }
+        column
+    }
+
+    fn text(&self, dictionary: bool) -> TextColumn<'_> {
+        let Self {
+            bytes,
+            entries,
+            codes,
+            spans,
+        } = self;
+        if dictionary {
+            TextColumn::Dictionary {
+                bytes,
+                entries,
+                codes,
+            }
+        } else {
+            TextColumn::Plain {
+                bytes,
+                spans,
+                stride: 1,
+            }
+        }
+    }
+}
+
+#[test]
+fn columns_with_dictionaries_are_written_like_rows() {
+    let rows = Corpus::Hostile.rows(600);
+    let wire = wire(&rows);
+    for dictionaries in [0u32, 0x7fff, 0x2aaa, 4] {
+        for format in Format::ALL {
+            let mut encoder = Encoder::new(format, &info(false)).unwrap();
+            let mut file = Vec::new();
+            for rows in rows.chunks(250) {
+                let timestamps: Vec<_> = rows.iter().map(|row| row.timestamp).collect();
+                let event_ids: Vec<_> = rows.iter().map(|row| row.event_id).collect();
+                let offsets: Vec<_> = rows.iter().map(|row| row.offset).collect();
+                let event_type = |row: &Row| match row.pageview {
+                    true => EventType::Pageview,
+                    false => EventType::Event,
+                };
+                let event_types: Vec<_> = rows.iter().map(event_type).collect();
+                let columns: [Column; 15] =
+                    std::array::from_fn(|i| Column::of(rows.iter().map(|row| &row.text[i][..])));
+                let text = std::array::from_fn(|i| columns[i].text(dictionaries >> i & 1 == 1));
+                encoder
+                    .batch(&Batch {
+                        timestamps: &timestamps,
+                        event_ids: &event_ids,
+                        offsets: &offsets,
+                        event_types: &event_types,
+                        settled_rows: 0,
+                        text,
+                    })
+                    .unwrap();
+                file.extend(encoder.take_chunk());
+            }
+            encoder.finish().unwrap();
+            while let Some(chunk) = encoder.take_chunk() {
+                file.push(chunk);
+            }
+            assert_same(
+                &file.concat(),
+                &encode(format, false, [&wire[..]]),
+                format.as_str(),
             );
         }
     }

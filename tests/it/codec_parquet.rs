@@ -8,13 +8,15 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit as ParquetTimeUnit};
+use parquet::basic::{Compression, Encoding, LogicalType, Repetition, TimeUnit as ParquetTimeUnit};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use proptest::prelude::*;
 use rowspout::pushdown::columns::COLUMNS;
 use rowspout::request::Format;
 
-use super::codec::support::{Corpus, Row, wire};
+use super::codec::support::{Corpus, Random, Row, wire};
 use super::codec::{cut, encode, rows, sizes};
 
 fn read(file: Vec<u8>) -> Vec<RecordBatch> {
@@ -166,6 +168,122 @@ fn rows_of_a_mebibyte_are_written_and_their_cuts_do_not_matter() {
     let whole = encode(Format::Parquet, false, [&wire[..]]);
     assert!(encode(Format::Parquet, false, wire.chunks(100_000)) == whole);
     assert_holds(whole, &rows);
+}
+
+/// Smallest and largest of the texts that are there, and how many are not.
+fn bounds<'a>(texts: &[&'a [u8]]) -> (Option<&'a [u8]>, Option<&'a [u8]>, u64) {
+    let there = || texts.iter().copied().filter(|text| !text.is_empty());
+    let nulls = texts.len() - there().count();
+    (there().min(), there().max(), nulls as u64)
+}
+
+/// Texts of hexadecimal digits that no compressor makes much of.
+fn noise(random: &mut Random, words: usize) -> Vec<u8> {
+    (0..words)
+        .flat_map(|_| format!("{:016x}", random.next()).into_bytes())
+        .collect()
+}
+
+#[test]
+fn a_row_group_ends_at_its_limits_wherever_the_rows_were_cut() {
+    let rows: Vec<_> = (0..1_100_000).map(|i| Row::at(i, 0)).collect();
+    let wire_of_many = wire(&rows);
+    let many = encode(Format::Parquet, false, [&wire_of_many[..]]);
+    assert!(encode(Format::Parquet, false, wire_of_many.chunks(777_777)) == many);
+    let mut random = Random(1);
+    let rows: Vec<_> = (0..40_000)
+        .map(|i| {
+            let mut row = Row::at(i, 0);
+            row.text[2] = noise(&mut random, 200);
+            row
+        })
+        .collect();
+    let wire_of_large = wire(&rows);
+    let large = encode(Format::Parquet, false, [&wire_of_large[..]]);
+    assert!(encode(Format::Parquet, false, wire_of_large.chunks(333_333)) == large);
+    for (file, least, first) in [(many, 1_048_576, 1_048_576), (large, 15_000, 40_000)] {
+        let reader = SerializedFileReader::new(Bytes::from(file)).unwrap();
+        let groups = reader.metadata().row_groups();
+        assert_eq!(groups.len(), 2);
+        let rows = groups[0].num_rows();
+        assert!((least..=first).contains(&rows), "{rows}");
+        assert!(groups[0].compressed_size() < 64 << 20);
+    }
+}
+
+#[test]
+fn a_column_of_many_texts_gives_its_dictionary_up_and_keeps_its_bounds() {
+    let mut random = Random(2);
+    let rows: Vec<_> = (0..70_000)
+        .map(|i| {
+            let mut row = Row::at(i, 0);
+            row.text[0] = noise(&mut random, 2);
+            row.text[5] = noise(&mut random, 2);
+            if i % 3 == 0 {
+                row.text[6] = noise(&mut random, 1);
+            }
+            row.text[7] = if i == 69_999 {
+                b"one".to_vec()
+            } else {
+                Vec::new()
+            };
+            row.text[8] = if i == 50_000 {
+                noise(&mut random, 5)
+            } else {
+                b"b".to_vec()
+            };
+            row
+        })
+        .collect();
+    let file = encode(Format::Parquet, false, wire(&rows).chunks(100_000));
+
+    let mut metadata =
+        ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
+    metadata.try_parse(&Bytes::from(file.clone())).unwrap();
+    let metadata = metadata.finish().unwrap();
+    let columns = metadata.row_group(0).columns();
+    let both = [Encoding::RLE_DICTIONARY, Encoding::PLAIN];
+    for column in [2, 7] {
+        let found: Vec<_> = columns[column].encodings().collect();
+        assert!(
+            both.iter().all(|encoding| found.contains(encoding)),
+            "{found:?}"
+        );
+    }
+    assert!(
+        columns[10].statistics().is_none(),
+        "a text of 80 bytes is too long for statistics"
+    );
+    for column in [7, 8, 9] {
+        let texts: Vec<_> = rows.iter().map(|row| &row.text[column - 2][..]).collect();
+        let statistics = columns[column].statistics().unwrap();
+        let found = (
+            statistics.min_bytes_opt(),
+            statistics.max_bytes_opt(),
+            statistics.null_count_opt().unwrap(),
+        );
+        assert_eq!(found, bounds(&texts));
+
+        let page_index = metadata.page_index_for_row_group(0);
+        let pages = page_index.offset_index(column).unwrap().page_locations();
+        let Some(ColumnIndexMetaData::BYTE_ARRAY(index)) = page_index.column_index(column) else {
+            panic!("no index of texts");
+        };
+        assert!(pages.len() > 3);
+        let mut end = texts.len();
+        for (i, page) in pages.iter().enumerate().rev() {
+            let (min, max, nulls) = bounds(&texts[page.first_row_index as usize..end]);
+            end = page.first_row_index as usize;
+            assert_eq!(
+                (index.min_value(i), index.max_value(i)),
+                (min, max),
+                "column {column}, page {i}"
+            );
+            assert_eq!(index.null_count(i), Some(nulls as i64));
+        }
+        assert_eq!(end, 0);
+    }
+    assert_holds(file, &rows);
 }
 
 proptest! {
