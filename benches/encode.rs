@@ -1,1 +1,58 @@
-fn main() {}
+//! RowBinary to files, from memory: decoding and encoding together, beside the writers that one would take otherwise,
+//! which are given the same batches. Those get their times as text rendered beforehand, and that is not
+//! measured. Throughput by row; add `-- 'page views'` and the like to run one corpus.
+
+#![allow(clippy::unwrap_used)] // a bench that cannot go on ends
+#![allow(missing_docs)] // criterion's macros
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use rowspout::request::Format;
+
+#[path = "support/mod.rs"]
+mod support;
+#[path = "support/writers.rs"]
+mod writers;
+
+use support::{CHUNK_BYTES, Corpus, Row, chunks, wire};
+use writers::{arrow_writer, csv_crate, rowspout, serde_json_crate};
+
+fn time(row: &Row) -> String {
+    let zone = chrono::FixedOffset::east_opt(i32::from(row.offset) * 60).unwrap();
+    chrono::DateTime::from_timestamp_millis(row.timestamp)
+        .unwrap()
+        .with_timezone(&zone)
+        .to_rfc3339_opts(chrono::SecondsFormat::AutoSi, false)
+}
+
+fn benches(criterion: &mut Criterion) {
+    for corpus in Corpus::ALL {
+        let rows = corpus.rows(corpus.bench_rows());
+        let times: Vec<_> = rows.iter().map(time).collect();
+        let chunks = chunks(&wire(&rows), CHUNK_BYTES);
+        let mut group = criterion.benchmark_group(format!("encode/{}", corpus.name()));
+        group
+            .measurement_time(Duration::from_secs(4))
+            .sample_size(20);
+        group.throughput(Throughput::Elements(rows.len() as u64));
+        for format in Format::ALL {
+            group.bench_function(format!("rowspout {format}"), |bencher| {
+                bencher.iter(|| rowspout(format, black_box(&chunks)));
+            });
+        }
+        group.bench_function("csv crate", |bencher| {
+            bencher.iter(|| csv_crate(black_box(&chunks), &times));
+        });
+        group.bench_function("serde_json", |bencher| {
+            bencher.iter(|| serde_json_crate(black_box(&chunks), &times));
+        });
+        group.bench_function("ArrowWriter, StringBuilder", |bencher| {
+            bencher.iter(|| arrow_writer(black_box(&chunks)));
+        });
+    }
+}
+
+criterion_group!(all, benches);
+criterion_main!(all);

@@ -168,7 +168,8 @@ impl Config {
                 "max_exports is 0, so no export could ever run: give 1 or more",
             ));
         }
-        let requests_per_minute = first!(requests_per_minute).unwrap_or(DEFAULT_REQUESTS_PER_MINUTE);
+        let requests_per_minute =
+            first!(requests_per_minute).unwrap_or(DEFAULT_REQUESTS_PER_MINUTE);
         let requests_per_minute = NonZeroU32::new(requests_per_minute).ok_or_else(|| {
             Error::usage("requests_per_minute is 0, so no key could ever ask: give 1 or more")
         })?;

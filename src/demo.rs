@@ -60,7 +60,9 @@ impl Demo {
         let site = site()?;
         let catalog = Catalog::new(&self.config.clickhouse);
         if catalog.website(&site).await?.is_none() {
-            catalog.add_website(&site, "Synthetic traffic", "UTC").await?;
+            catalog
+                .add_website(&site, "Synthetic traffic", "UTC")
+                .await?;
         }
         let held = schema::count_events(&self.config.clickhouse, &site).await?;
         if held == self.events {
@@ -88,7 +90,12 @@ impl Demo {
     ///
     /// None: the window is a valid one.
     pub fn request(&self, format: Format) -> Result<ExportRequest> {
-        let pairs = [("start_date", START), ("end_date", END), ("format", format.as_str()), ("include_bots", "true")];
+        let pairs = [
+            ("start_date", START),
+            ("end_date", END),
+            ("format", format.as_str()),
+            ("include_bots", "true"),
+        ];
         ExportRequest::from_pairs(
             site()?,
             pairs.map(|(name, value)| (name.to_owned(), value.to_owned())),

@@ -75,7 +75,11 @@ impl fmt::Display for Position {
 ///
 /// The message names the bad thing and its remedy and never holds a key, visitor data or SQL.
 #[derive(Debug)]
-pub struct Error {
+pub struct Error(Box<Inner>);
+
+/// Boxed, so that a `Result` stays small where all goes well.
+#[derive(Debug)]
+struct Inner {
     kind: ErrorKind,
     message: String,
     field: Option<String>,
@@ -87,20 +91,20 @@ pub struct Error {
 impl Error {
     /// An error of this kind with the message that the client reads.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Inner {
             kind,
             message: message.into(),
             field: None,
             detail: None,
             position: None,
             source: None,
-        }
+        }))
     }
 
     /// A parameter that is missing, malformed, unknown or repeated.
     pub fn validation(field: impl Into<String>, message: impl Into<String>) -> Self {
         let mut error = Self::new(ErrorKind::Validation, message);
-        error.field = Some(field.into());
+        error.0.field = Some(field.into());
         error
     }
 
@@ -117,14 +121,14 @@ impl Error {
     /// Adds what only the log may read.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
+        self.0.detail = Some(detail.into());
         self
     }
 
     /// Adds where in the data the error lies.
     #[must_use]
     pub fn at(mut self, position: Position) -> Self {
-        self.position = Some(position);
+        self.0.position = Some(position);
         self
     }
 
@@ -134,38 +138,38 @@ impl Error {
         mut self,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        self.source = Some(source.into());
+        self.0.source = Some(source.into());
         self
     }
 
     /// What went wrong, as a class.
     pub fn kind(&self) -> ErrorKind {
-        self.kind
+        self.0.kind
     }
 
     /// What the client reads.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// The parameter that is wrong, for [`ErrorKind::Validation`].
     pub fn field(&self) -> Option<&str> {
-        self.field.as_deref()
+        self.0.field.as_deref()
     }
 
     /// What only the log reads.
     pub fn detail(&self) -> Option<&str> {
-        self.detail.as_deref()
+        self.0.detail.as_deref()
     }
 
     /// Where in the data the error lies.
     pub fn position(&self) -> Option<Position> {
-        self.position
+        self.0.position
     }
 
     /// The process's exit code: 2 for wrong usage, 1 for the rest.
     pub fn exit_code(&self) -> u8 {
-        match self.kind {
+        match self.0.kind {
             ErrorKind::Usage | ErrorKind::Validation => 2,
             _ => 1,
         }
@@ -174,13 +178,13 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(position) = self.position
+        if let Some(position) = self.0.position
             && position != Position::default()
         {
             write!(f, "{position}: ")?;
         }
-        f.write_str(&self.message)?;
-        if let Some(detail) = &self.detail {
+        f.write_str(&self.0.message)?;
+        if let Some(detail) = &self.0.detail {
             write!(f, " ({detail})")?;
         }
         Ok(())
@@ -189,7 +193,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source
+        self.0
+            .source
             .as_deref()
             .map(|source| source as &(dyn std::error::Error + 'static))
     }

@@ -120,7 +120,8 @@ impl Export {
             encoder: Encoder::new(request.format, &info)?,
         });
         let query_id = query_id(&id, 1);
-        let cursor = Cursor::Plain(server.rows(&request, fence, None, TextForm::Plain, query_id)?);
+        let cursor =
+            Cursor::Plain(server.rows(&request, fence, None, TextForm::Plain, query_id)?);
         Ok(Self {
             id,
             request,
@@ -186,9 +187,8 @@ impl Export {
             Cursor::Plain(cursor) => (false, cursor.age()),
             Cursor::Hex(_) => (true, Duration::ZERO),
         };
-        let suspicion = error.kind() != ErrorKind::Unavailable
-            && !already_hex
-            && age < self.server.max_query();
+        let suspicion =
+            error.kind() != ErrorKind::Unavailable && !already_hex && age < self.server.max_query();
         if !suspicion {
             return Err(error);
         }
@@ -208,10 +208,12 @@ impl Export {
             .proof(&self.request, self.fence, self.delivered.last, &query_id)
             .await?;
         if proof.settled != self.delivered.settled_rows || proof.up_to < self.delivered.rows {
-            return Err(Error::internal("the rows changed while they were exported").with_detail(format!(
-                "{} rows were delivered, {} of them settled, but ClickHouse counts {} and {}",
-                self.delivered.rows, self.delivered.settled_rows, proof.up_to, proof.settled
-            )));
+            return Err(
+                Error::internal("the rows changed while they were exported").with_detail(format!(
+                    "{} rows were delivered, {} of them settled, but ClickHouse counts {} and {}",
+                    self.delivered.rows, self.delivered.settled_rows, proof.up_to, proof.settled
+                )),
+            );
         }
         if proof.up_to > self.delivered.rows {
             tracing::info!(export = %self.id, rows = proof.up_to - self.delivered.rows, "rows became visible after they were passed");
@@ -222,20 +224,32 @@ impl Export {
     /// Opens a cursor behind the last row delivered.
     fn reopen(&mut self, proof: crate::cursor::Proof, form: TextForm) -> Result<()> {
         if proof.at > 1 {
-            return Err(
-                Error::internal("the export was interrupted between rows that cannot be told apart")
-                    .with_detail(format!("{} rows have the key {:?}", proof.at, self.delivered.last)),
-            );
+            return Err(Error::internal(
+                "the export was interrupted between rows that cannot be told apart",
+            )
+            .with_detail(format!(
+                "{} rows have the key {:?}",
+                proof.at, self.delivered.last
+            )));
         }
         if self.cursors == MAX_CURSORS {
-            return Err(Error::internal("the stream from ClickHouse ended early again and again")
-                .with_detail(format!("{MAX_CURSORS} cursors, {} rows", self.delivered.rows)));
+            return Err(
+                Error::internal("the stream from ClickHouse ended early again and again")
+                    .with_detail(format!(
+                        "{MAX_CURSORS} cursors, {} rows",
+                        self.delivered.rows
+                    )),
+            );
         }
         self.cursors += 1;
         let query_id = query_id(&self.id, self.cursors);
-        let cursor =
-            self.server
-                .rows(&self.request, self.fence, self.delivered.last, form, query_id)?;
+        let cursor = self.server.rows(
+            &self.request,
+            self.fence,
+            self.delivered.last,
+            form,
+            query_id,
+        )?;
         self.cursor = match form {
             TextForm::Plain => Cursor::Plain(cursor),
             TextForm::Hex => Cursor::Hex(Unhex::new(cursor)),

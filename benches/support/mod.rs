@@ -52,6 +52,19 @@ impl Row {
     }
 }
 
+/// Size of a chunk as ClickHouse's HTTP response brings them, in bytes.
+pub const CHUNK_BYTES: usize = 128 << 10;
+
+/// Bytes cut into chunks.
+pub fn chunks(wire: &[u8], size: usize) -> Vec<bytes::Bytes> {
+    let mut rest = bytes::Bytes::copy_from_slice(wire);
+    let mut chunks = Vec::new();
+    while !rest.is_empty() {
+        chunks.push(rest.split_to(rest.len().min(size)));
+    }
+    chunks
+}
+
 /// Appends a LEB128 number.
 pub fn write_length(mut length: u64, wire: &mut Vec<u8>) {
     while length >= 0x80 {
@@ -116,6 +129,15 @@ impl Corpus {
             Self::PageViews => "page views",
             Self::FatJson => "fat JSON",
             Self::Hostile => "hostile",
+        }
+    }
+
+    /// How many rows a bench takes: some 10 MiB.
+    pub fn bench_rows(self) -> usize {
+        match self {
+            Self::PageViews => 80_000,
+            Self::FatJson => 5_000,
+            Self::Hostile => 60_000,
         }
     }
 

@@ -39,7 +39,10 @@ fn main() {
         .build()
         .expect("a runtime");
     // A bench measures processes, so it starts itself again for what is no command of Rowspout.
-    if arguments.first().is_some_and(|first| first == programs::CHILD) {
+    if arguments
+        .first()
+        .is_some_and(|first| first == programs::CHILD)
+    {
         runtime.block_on(programs::child(&arguments[1..]));
         return;
     }
@@ -66,7 +69,8 @@ fn options(arguments: &[String]) -> Options {
             "--events" => options.events = value().parse().expect("a number"),
             "--runs" => options.runs = value().parse().expect("a number"),
             "--format" => {
-                options.formats = vec![Format::from_name(value()).expect("csv, json, ndjson or parquet")];
+                options.formats =
+                    vec![Format::from_name(value()).expect("csv, json, ndjson or parquet")];
             }
             "--tables" => {
                 options.tables = vec![Tables::from_name(value()).expect("merged or overlapping")];
@@ -87,7 +91,16 @@ async fn compare(options: &Options) {
     );
     println!(
         "{:<9} {:<12} {:<10} {:>10} {:>8} {:>8} {:>8} {:>9} {:>11} {:>11}",
-        "format", "parts", "program", "rows/s", "wall s", "CPU s", "engine s", "peak MiB", "bytes", "wall ratio"
+        "format",
+        "parts",
+        "program",
+        "rows/s",
+        "wall s",
+        "CPU s",
+        "engine s",
+        "peak MiB",
+        "bytes",
+        "wall ratio"
     );
     let mut slower = Vec::new();
     for &tables in &options.tables {
@@ -96,7 +109,11 @@ async fn compare(options: &Options) {
             let [rowspout, ..] = &runs;
             for (program, of) in Program::ALL.iter().zip(&runs) {
                 let wall = median(of, |run| run.wall);
-                let ratios: Vec<f64> = rowspout.iter().zip(of).map(|(a, b)| a.wall / b.wall).collect();
+                let ratios: Vec<f64> = rowspout
+                    .iter()
+                    .zip(of)
+                    .map(|(a, b)| a.wall / b.wall)
+                    .collect();
                 let ratio = measure::median_of(ratios);
                 println!(
                     "{:<9} {:<12} {:<10} {:>10.0} {:>8.2} {:>8.2} {:>8.2} {:>9.1} {:>11.0} {:>11}",
@@ -109,7 +126,11 @@ async fn compare(options: &Options) {
                     median(of, |run| run.engine_cpu),
                     median(of, |run| run.peak_bytes as f64) / f64::from(1 << 20),
                     median(of, |run| run.bytes as f64),
-                    if *program == Program::Rowspout { String::new() } else { format!("{ratio:.2}") },
+                    if *program == Program::Rowspout {
+                        String::new()
+                    } else {
+                        format!("{ratio:.2}")
+                    },
                 );
                 if *program == Program::Own && ratio > 1.0 {
                     slower.push(format!("{format} over {} parts", tables.as_str()));
@@ -127,7 +148,12 @@ async fn compare(options: &Options) {
 }
 
 /// Runs the three programs in turn.
-fn interleaved(bed: &tables::TestBed, tables: Tables, format: Format, runs: usize) -> [Vec<Run>; 3] {
+fn interleaved(
+    bed: &tables::TestBed,
+    tables: Tables,
+    format: Format,
+    runs: usize,
+) -> [Vec<Run>; 3] {
     let mut measured: [Vec<Run>; 3] = Default::default();
     for round in 0..=runs {
         for (program, of) in Program::ALL.iter().zip(&mut measured) {

@@ -79,7 +79,9 @@ pub(crate) fn machine() -> String {
         .unwrap_or_default()
         .lines()
         .find_map(|line| line.strip_prefix("model name"))
-        .map_or_else(String::new, |rest| rest.trim_start_matches([' ', '\t', ':']).to_owned());
+        .map_or_else(String::new, |rest| {
+            rest.trim_start_matches([' ', '\t', ':']).to_owned()
+        });
     format!("{cores} cores {model}")
 }
 
@@ -106,7 +108,9 @@ fn ticks(stat: &str, field: usize) -> f64 {
 
 fn peak(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
     Some(kib << 10)
 }

@@ -40,7 +40,15 @@ impl Program {
         let mut command = match self {
             Self::Rowspout => {
                 let mut command = Command::new(programs_executable());
-                command.args(["export", "--site", demo::SITE, "--start", demo::START, "--end", demo::END]);
+                command.args([
+                    "export",
+                    "--site",
+                    demo::SITE,
+                    "--start",
+                    demo::START,
+                    "--end",
+                    demo::END,
+                ]);
                 command.args(["--include-bots", "--format", format.as_str()]);
                 command
             }
@@ -66,7 +74,8 @@ impl Program {
 /// Runs one of the programs that are no command of Rowspout.
 pub(crate) async fn child(arguments: &[String]) {
     let environment = Layer::from_environment().expect("settings");
-    let config = Config::resolve(Layer::default(), environment, Layer::default()).expect("settings");
+    let config =
+        Config::resolve(Layer::default(), environment, Layer::default()).expect("settings");
     let format = Format::from_name(&arguments[1]).expect("a format");
     match arguments[0].as_str() {
         "drain" => drain(&config, format).await,
@@ -93,7 +102,13 @@ async fn drain(config: &Config, format: Format) {
         .await
         .expect("a fence");
     let mut cursor = Server::new(config)
-        .rows(&request, fence, None, TextForm::Plain, "versus-drain".into())
+        .rows(
+            &request,
+            fence,
+            None,
+            TextForm::Plain,
+            "versus-drain".into(),
+        )
         .expect("a cursor");
     while cursor.next().await.expect("a chunk").is_some() {}
 }

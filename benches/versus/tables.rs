@@ -47,7 +47,8 @@ impl TestBed {
     /// Starts the embedded engine, unless a ClickHouse is named in the environment, and fills the tables.
     pub(crate) async fn prepare(events: u64, tables: &[Tables]) -> Self {
         let environment = Layer::from_environment().expect("settings");
-        let config = Config::resolve(Layer::default(), environment, Layer::default()).expect("settings");
+        let config =
+            Config::resolve(Layer::default(), environment, Layer::default()).expect("settings");
         let mut bed = if config.clickhouse_named {
             Self {
                 clickhouse: config.clickhouse,

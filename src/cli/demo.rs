@@ -48,7 +48,10 @@ async fn once(demo: &Demo, folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(|error| {
         Error::usage(format!("the folder {} cannot be made", folder.display())).with_source(error)
     })?;
-    println!("{:<8} {:>12} {:>14} {:>9} {:>12}", "format", "rows", "bytes", "seconds", "rows/s");
+    println!(
+        "{:<8} {:>12} {:>14} {:>9} {:>12}",
+        "format", "rows", "bytes", "seconds", "rows/s"
+    );
     for format in Format::ALL {
         let request = demo.request(format)?;
         let path = folder.join(request.file_name());
@@ -73,7 +76,11 @@ async fn serve(demo: &Demo) -> Result<()> {
     let listener = listen(&demo.config).await?;
     let address = listener.local_addr().unwrap_or(demo.config.listen);
     let key = demo.key().await?;
-    println!("Rowspout serves {} events of {} at http://{address}", demo.events, demo::SITE);
+    println!(
+        "Rowspout serves {} events of {} at http://{address}",
+        demo.events,
+        demo::SITE
+    );
     println!("key: {key}");
     for format in Format::ALL {
         println!("\n# {format}");
@@ -87,5 +94,10 @@ async fn serve(demo: &Demo) -> Result<()> {
         );
     }
     println!("\nCtrl-C ends it.");
-    serve::run(Service::new(demo.config.clone())?, listener, shutdown_signal()).await
+    serve::run(
+        Service::new(demo.config.clone())?,
+        listener,
+        shutdown_signal(),
+    )
+    .await
 }

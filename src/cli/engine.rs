@@ -8,7 +8,7 @@ use crate::error::Result;
 
 /// Runs the embedded ClickHouse and prints its URL when it is ready.
 #[derive(Clone, clap::Args)]
-pub struct EngineArgs {
+pub(super) struct EngineArgs {
     /// Address and port; port 0 lets the system choose one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8123")]
     listen: SocketAddr,
@@ -40,7 +40,7 @@ pub struct EngineArgs {
 /// # Errors
 ///
 /// The library cannot be had, the directory is in use, or the address is taken.
-pub fn run(arguments: EngineArgs, libchdb: Option<PathBuf>) -> Result<()> {
+pub(super) fn run(arguments: EngineArgs, libchdb: Option<PathBuf>) -> Result<()> {
     let libchdb = engine::install::ensure(libchdb.as_deref())?;
     engine::run(&EngineOptions {
         listen: arguments.listen,

@@ -94,9 +94,7 @@ pub(super) async fn write(export: Export, output: Option<&Path>) -> Result<Writt
         // As any newly made file, less the user's umask; a temporary one would be its owner's alone.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let file = builder
-        .tempfile_in(folder)
-        .map_err(unwritable)?;
+    let file = builder.tempfile_in(folder).map_err(unwritable)?;
     let (file, temporary) = file.into_parts();
     let mut file = tokio::fs::File::from_std(file);
     let written = copy(export, &mut file, &name).await?;
@@ -117,7 +115,9 @@ async fn copy(
         Error::internal(format!("{name} cannot be written")).with_source(error)
     };
     let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} rows, {bytes} ({bytes_per_sec})") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{spinner} {msg} rows, {bytes} ({bytes_per_sec})")
+    {
         bar.set_style(style);
     }
     let mut bytes = 0;

@@ -45,7 +45,10 @@ pub(super) async fn run(args: KeyArgs, config: &Config) -> Result<()> {
                 } else {
                     key.sites.join(",")
                 };
-                println!("{}\t{}\t{state}\t{sites}\t{}", key.id, key.created, key.name);
+                println!(
+                    "{}\t{}\t{state}\t{sites}\t{}",
+                    key.id, key.created, key.name
+                );
             }
         }
         Action::Revoke { id } => {

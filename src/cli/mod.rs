@@ -128,8 +128,8 @@ pub fn run() -> Result<()> {
 /// Sends the log to standard error, at the level of `RUST_LOG` or `info`; as JSON where `ROWSPOUT_LOG=json`.
 fn log_to_stderr() -> Result<()> {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("rowspout=info,warn"));
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("rowspout=info,warn"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -35,7 +35,9 @@ pub(super) async fn run(args: SiteArgs, config: &Config) -> Result<()> {
     let catalog = Catalog::new(&config.clickhouse);
     match args.action {
         Action::Add { id, name, timezone } => {
-            catalog.add_website(&website(&id)?, &name, &timezone).await?;
+            catalog
+                .add_website(&website(&id)?, &name, &timezone)
+                .await?;
             eprintln!("added {id}");
         }
         Action::List => {

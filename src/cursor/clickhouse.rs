@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clickhouse::query::{BytesCursor, Query};
+use tokio::sync::mpsc;
 
 use super::{ByteSource, failure};
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pushdown::{self, Fence, Key, Statement, TextForm, Value};
 use crate::request::ExportRequest;
 
@@ -52,8 +53,7 @@ impl Server {
         self.max_query
     }
 
-    /// Opens a cursor over the request's rows, from behind `last` on where one is given. Nothing is sent before the
-    /// cursor is first read.
+    /// Opens a cursor over the request's rows, from behind `last` on where one is given.
     ///
     /// # Errors
     ///
@@ -73,12 +73,14 @@ impl Server {
         let cursor = query
             .fetch_bytes("RowBinary")
             .map_err(|error| failure::from_clickhouse(error, &self.url))?;
+        let (sender, chunks) = mpsc::channel(READ_AHEAD_CHUNKS);
+        tokio::spawn(read_ahead(cursor, sender));
         Ok(RowCursor {
-            cursor,
+            chunks,
             kill: Kill {
                 client: self.client.clone(),
                 query_id,
-                armed: false,
+                armed: true,
             },
             url: self.url.clone(),
             opened: Instant::now(),
@@ -126,11 +128,18 @@ impl Server {
 
 /// The bytes of one query's rows. Dropped before its end, it kills the query.
 pub struct RowCursor {
-    cursor: BytesCursor,
+    /// What a task of its own reads ahead; only that task's word is the end.
+    chunks: mpsc::Receiver<Read>,
     kill: Kill,
     url: Arc<str>,
     opened: Instant,
 }
+
+/// Chunks that are read ahead while the last one is encoded. The client's chunks are at most 400 KiB.
+const READ_AHEAD_CHUNKS: usize = 4;
+
+/// A chunk, `None` at the end, or what ended the stream before it.
+type Read = Result<Option<Bytes>, clickhouse::error::Error>;
 
 impl RowCursor {
     /// How long ago the cursor was opened.
@@ -141,14 +150,28 @@ impl RowCursor {
 
 impl ByteSource for RowCursor {
     async fn next(&mut self) -> Result<Option<Bytes>> {
-        self.kill.armed = true;
-        match self.cursor.next().await {
-            Ok(Some(chunk)) => Ok(Some(chunk)),
-            Ok(None) => {
+        match self.chunks.recv().await {
+            Some(Ok(Some(chunk))) => Ok(Some(chunk)),
+            Some(Ok(None)) => {
                 self.kill.armed = false;
                 Ok(None)
             }
-            Err(error) => Err(failure::from_clickhouse(error, &self.url)),
+            Some(Err(error)) => Err(failure::from_clickhouse(error, &self.url)),
+            None => Err(Error::internal("the reading from ClickHouse stopped")),
+        }
+    }
+}
+
+/// Reads until the end, an error, or until nobody wants more.
+async fn read_ahead(mut cursor: BytesCursor, chunks: mpsc::Sender<Read>) {
+    loop {
+        let chunk = tokio::select! {
+            chunk = cursor.next() => chunk,
+            () = chunks.closed() => return,
+        };
+        let last = !matches!(chunk, Ok(Some(_)));
+        if chunks.send(chunk).await.is_err() || last {
+            return;
         }
     }
 }

@@ -53,5 +53,8 @@ pub fn from_text(text: &str) -> Error {
 /// The number in ClickHouse's `Code: N.`
 fn code(text: &str) -> Option<u32> {
     let (_, rest) = text.split_once("Code: ")?;
-    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    rest.split(|c: char| !c.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
 }

@@ -16,7 +16,11 @@ enum Place {
     /// The row's fixed part, with so many bytes to come.
     Fixed(usize),
     /// The length of the text column with this index, with the bits read so far.
-    Length { column: usize, value: u64, shift: u32 },
+    Length {
+        column: usize,
+        value: u64,
+        shift: u32,
+    },
     /// The digits of that column, with so many to come and the high half of a byte if it was read.
     Digits {
         column: usize,
@@ -157,9 +161,8 @@ fn push_leb128(out: &mut Vec<u8>, mut value: u64) {
 }
 
 fn malformed(what: &str) -> Error {
-    Error::internal("the stream from ClickHouse broke off").with_detail(format!(
-        "{what} where hexadecimal text was asked for"
-    ))
+    Error::internal("the stream from ClickHouse broke off")
+        .with_detail(format!("{what} where hexadecimal text was asked for"))
 }
 
 #[cfg(test)]
@@ -172,7 +175,9 @@ mod tests {
         let mut row: Vec<u8> = (0..FIXED_ROW_BYTES as u8).collect();
         for text in texts {
             let text = if hex {
-                text.iter().flat_map(|b| format!("{b:02X}").into_bytes()).collect()
+                text.iter()
+                    .flat_map(|b| format!("{b:02X}").into_bytes())
+                    .collect()
             } else {
                 text.clone()
             };

@@ -47,8 +47,10 @@ pub enum TextColumn<'a> {
     Plain {
         /// The bytes that the spans point into.
         bytes: &'a [u8],
-        /// One span a row.
+        /// The span of row n at n times `stride`: a wire of rows leaves the spans of a row side by side.
         spans: &'a [Span],
+        /// Distance from one row's span to the next.
+        stride: usize,
     },
     /// A code for each row, into distinct entries.
     Dictionary {
@@ -66,7 +68,11 @@ impl<'a> TextColumn<'a> {
     #[inline]
     pub fn get(&self, row: usize) -> &'a [u8] {
         match *self {
-            Self::Plain { bytes, spans } => spans[row].of(bytes),
+            Self::Plain {
+                bytes,
+                spans,
+                stride,
+            } => spans[row * stride].of(bytes),
             Self::Dictionary {
                 bytes,
                 entries,

@@ -1,6 +1,6 @@
 //! The row that the end of a chunk went through: collected from as many chunks as it takes.
 
-use super::rowbinary::{HEAD_BYTES, Head, MIN_ROW_BYTES, Stop, is_marker, read_length};
+use super::rowbinary::{HEAD_BYTES, Head, MIN_ROW_BYTES, RowSpans, Stop, is_marker, read_length};
 use super::{MAX_ROW_BYTES, Span};
 use crate::pushdown::columns::TEXT_COLUMNS;
 
@@ -18,7 +18,7 @@ pub(super) struct PartialRow {
     /// The next text to find, and where its length stands.
     column: usize,
     at: usize,
-    spans: [Span; TEXT_COLUMNS.len()],
+    spans: RowSpans,
     /// Whether the row is whole and has been handed out.
     delivered: bool,
 }
@@ -49,7 +49,7 @@ impl PartialRow {
         self.bytes.capacity()
     }
 
-    pub(super) fn spans(&self) -> &[Span; TEXT_COLUMNS.len()] {
+    pub(super) fn spans(&self) -> &RowSpans {
         &self.spans
     }
 

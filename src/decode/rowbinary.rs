@@ -27,11 +27,8 @@ pub(super) const MIN_ROW_BYTES: usize = HEAD_BYTES + TEXT_COLUMNS.len();
 /// How much of what stands where a row should start goes to the log, in bytes.
 const DETAIL_BYTES: usize = 4 << 10;
 
-/// Spans of one column. Some cache lines more than a power of two, so that the columns' rows don't all
-/// fall into the same cache set.
-const STRIDE: usize = MAX_BATCH_ROWS + 24;
-
-type Columns = [[Span; STRIDE]; TEXT_COLUMNS.len()];
+/// Where the texts of a row lie.
+pub(super) type RowSpans = [Span; TEXT_COLUMNS.len()];
 
 /// What stands in front of a row's texts.
 #[derive(Clone, Copy, Debug)]
@@ -124,13 +121,8 @@ pub(super) fn read_length(bytes: &[u8], at: usize, column: usize) -> Result<(u32
 
 /// Finds one row's texts, from `at` on; gives the offset behind the row.
 #[inline(always)]
-fn find_texts(
-    bytes: &[u8],
-    mut at: usize,
-    row: usize,
-    columns: &mut Columns,
-) -> Result<usize, Stop> {
-    for (index, column) in columns.iter_mut().enumerate() {
+fn find_texts(bytes: &[u8], mut at: usize, spans: &mut RowSpans) -> Result<usize, Stop> {
+    for (index, span) in spans.iter_mut().enumerate() {
         let Some(&first) = bytes.get(at) else {
             return Err(Stop::Short);
         };
@@ -141,7 +133,7 @@ fn find_texts(
         } else {
             (len, at) = read_length(bytes, at, index)?;
         }
-        column[row] = Span {
+        *span = Span {
             start: at as u32,
             len,
         };
@@ -169,7 +161,7 @@ pub struct RowBinaryDecoder {
     event_ids: Vec<u64>,
     offsets: Vec<i16>,
     event_types: Vec<EventType>,
-    spans: Vec<[Span; STRIDE]>,
+    spans: Vec<RowSpans>,
     /// Rows delivered, and the bytes of the stream in front of the next one.
     rows: u64,
     bytes: u64,
@@ -194,7 +186,7 @@ impl RowBinaryDecoder {
             event_ids: Vec::with_capacity(MAX_BATCH_ROWS),
             offsets: Vec::with_capacity(MAX_BATCH_ROWS),
             event_types: Vec::with_capacity(MAX_BATCH_ROWS),
-            spans: vec![[Span::default(); STRIDE]; TEXT_COLUMNS.len()],
+            spans: vec![[Span::default(); TEXT_COLUMNS.len()]; MAX_BATCH_ROWS],
             rows: 0,
             bytes: 0,
             last_key: None,
@@ -248,10 +240,7 @@ impl RowBinaryDecoder {
         self.rows += rows as u64;
         self.bytes += (self.at - start) as u64;
         let bytes = &self.chunk[start..];
-        let text = std::array::from_fn(|column| TextColumn::Plain {
-            bytes,
-            spans: &self.spans[column][..rows],
-        });
+        let text = columns(bytes, &self.spans[..rows]);
         Ok(Some(Batch {
             timestamps: &self.timestamps,
             event_ids: &self.event_ids,
@@ -266,16 +255,13 @@ impl RowBinaryDecoder {
     /// them and why it stopped.
     fn read_rows(&mut self) -> (u64, Option<Stop>) {
         let bytes = &self.chunk[self.at..];
-        let Some(columns) = self.spans.first_chunk_mut() else {
-            return (0, None);
-        };
         let mut last_key = self.last_key.unwrap_or((i64::MIN, 0));
         let mut unique = self.last_key_is_unique;
         let mut any = self.last_key.is_some();
         let mut settled = 0u64;
         let mut at = 0;
         let mut stop = None;
-        for row in 0..MAX_BATCH_ROWS {
+        for spans in &mut self.spans {
             if at >= MAX_BATCH_BYTES {
                 break;
             }
@@ -292,7 +278,7 @@ impl RowBinaryDecoder {
                 stop = Some(Stop::NotARow);
                 break;
             }
-            let end = match find_texts(bytes, at + HEAD_BYTES, row, columns) {
+            let end = match find_texts(bytes, at + HEAD_BYTES, spans) {
                 Ok(end) => end,
                 Err(reason) => {
                     stop = Some(reason);
@@ -352,18 +338,16 @@ impl RowBinaryDecoder {
         self.event_ids.push(head.event_id);
         self.offsets.push(head.offset);
         self.event_types.push(head.event_type());
-        let bytes = self.partial.bytes();
-        let spans = self.partial.spans();
         Ok(Some(Batch {
             timestamps: &self.timestamps,
             event_ids: &self.event_ids,
             offsets: &self.offsets,
             event_types: &self.event_types,
             settled_rows: u64::from(head.settled()),
-            text: std::array::from_fn(|column| TextColumn::Plain {
-                bytes,
-                spans: std::slice::from_ref(&spans[column]),
-            }),
+            text: columns(
+                self.partial.bytes(),
+                std::slice::from_ref(self.partial.spans()),
+            ),
         }))
     }
 
@@ -446,6 +430,16 @@ impl RowBinaryDecoder {
             .at(self.position(None)),
         }
     }
+}
+
+/// The rows' texts by column.
+fn columns<'a>(bytes: &'a [u8], rows: &'a [RowSpans]) -> [TextColumn<'a>; TEXT_COLUMNS.len()] {
+    let spans = rows.as_flattened();
+    std::array::from_fn(|column| TextColumn::Plain {
+        bytes,
+        spans: &spans[column..],
+        stride: TEXT_COLUMNS.len(),
+    })
 }
 
 /// Bytes of any kind as one line for the log.

@@ -2,17 +2,13 @@
 //!
 //! A row is copied as if nothing in it needed quoting or escaping, and what was copied is looked at on the way: without
 //! a branch for each byte, and with one for the row at its end. Where a special byte was among them, the row is
-//! written again with care. The loops over arrays of sixteen compile to one vector instruction an operation.
+//! written again with care.
 
+use super::vector::{Block, STEP};
 use crate::decode::Span;
 
-/// Bytes copied at once. As many are read and written behind a text's end at most, less one.
-pub(super) const STEP: usize = 16;
-
-type Block = [u8; STEP];
-
 /// Ones for the first n bytes.
-const MASKS: [Block; STEP + 1] = {
+const MASKS: [[u8; STEP]; STEP + 1] = {
     let mut masks = [[0; STEP]; STEP + 1];
     let mut n = 0;
     while n <= STEP {
@@ -28,8 +24,8 @@ const MASKS: [Block; STEP + 1] = {
 
 /// The bytes that a format cannot write as they are.
 pub(super) trait Special {
-    /// Whether this is one of them. Compiled for a block at a time, so: comparisons and `|`, no branch.
-    fn is_special(byte: u8) -> bool;
+    /// Ones where a byte is one of them.
+    fn among(block: Block) -> Block;
 }
 
 /// What was among the bytes copied.
@@ -43,45 +39,44 @@ impl Seen {
     #[inline(always)]
     pub(super) fn nothing() -> Self {
         Self {
-            special: [0; STEP],
-            any: [0; STEP],
+            special: Block::zero(),
+            any: Block::zero(),
         }
     }
 
     #[inline(always)]
-    fn look<S: Special>(&mut self, block: &Block, mask: &Block) {
-        for i in 0..STEP {
-            let byte = block[i] & mask[i];
-            let special = u8::from(S::is_special(block[i])).wrapping_neg();
-            self.special[i] |= special & mask[i];
-            self.any[i] |= byte;
-        }
+    fn look<S: Special>(&mut self, block: Block) {
+        self.special = self.special.or(S::among(block));
+        self.any = self.any.or(block);
+    }
+
+    #[inline(always)]
+    fn look_at_first<S: Special>(&mut self, block: Block, mask: Block) {
+        self.special = self.special.or(S::among(block).and(mask));
+        self.any = self.any.or(block.and(mask));
     }
 
     /// Adds the bytes of `other`, but not that they were special.
     #[inline(always)]
     pub(super) fn add_any(&mut self, other: &Self) {
-        for i in 0..STEP {
-            self.any[i] |= other.any[i];
-        }
+        self.any = self.any.or(other.any);
     }
 
     /// Whether a special byte was among them.
     #[inline(always)]
     pub(super) fn special(&self) -> bool {
-        u128::from_ne_bytes(self.special) != 0
+        self.special.high_bits() != 0
     }
 
     /// Whether a byte of no ASCII character was among them.
     #[inline(always)]
     pub(super) fn not_ascii(&self) -> bool {
-        const HIGHS: u128 = u128::from_ne_bytes([0x80; STEP]);
-        u128::from_ne_bytes(self.any) & HIGHS != 0
+        self.any.high_bits() != 0
     }
 }
 
-/// Copies a text to `out[at..]` and gives the offset behind it. `None` where there are not [`STEP`] - 1 bytes more
-/// behind the text or the copy.
+/// Copies a text to `out[at..]` and gives the offset behind it. `None` where there are not [`STEP`] bytes from the
+/// text's last step on, in front or behind.
 #[inline(always)]
 pub(super) fn copy_text<S: Special>(
     bytes: &[u8],
@@ -94,17 +89,81 @@ pub(super) fn copy_text<S: Special>(
     let mut left = span.len as usize;
     let mut to = at;
     while left > STEP {
-        let block: &Block = bytes.get(from..)?.first_chunk()?;
+        let block = bytes.get(from..)?.first_chunk()?;
         *out.get_mut(to..)?.first_chunk_mut()? = *block;
-        seen.look::<S>(block, &MASKS[STEP]);
+        seen.look::<S>(Block::load(block));
         from += STEP;
         to += STEP;
         left -= STEP;
     }
-    let block: &Block = bytes.get(from..)?.first_chunk()?;
+    let block = bytes.get(from..)?.first_chunk()?;
     *out.get_mut(to..)?.first_chunk_mut()? = *block;
-    seen.look::<S>(block, MASKS.get(left)?);
+    seen.look_at_first::<S>(Block::load(block), Block::load(MASKS.get(left)?));
     Some(to + left)
+}
+
+/// Most bytes of a run: each byte of a block can count to 255.
+const MAX_RUN_BYTES: usize = 255 * STEP;
+
+/// Copies texts that lie one byte apart, as RowBinary has short ones, to `out[at..]`, with a comma in the place of that
+/// byte: the whole run at once. Gives the offset behind it. `None` where they don't lie so, where a special byte
+/// is among them, and where there are not [`STEP`] bytes from the last step on, in front or behind.
+///
+/// The bytes between are lengths, and may be special themselves. They are known, so special bytes are counted: if there
+/// are as many as among the lengths, none is in a text.
+#[inline(always)]
+pub(super) fn copy_run<S: Special>(
+    bytes: &[u8],
+    spans: &[Span],
+    special_lengths: &[u8; 128],
+    out: &mut [u8],
+    at: usize,
+    seen: &mut Seen,
+) -> Option<usize> {
+    let (first, others) = spans.split_first()?;
+    let start = first.start;
+    let mut end = start + first.len;
+    let mut apart = 0;
+    let mut expected = 0;
+    for span in others {
+        apart |= span.start.wrapping_sub(end).wrapping_sub(1);
+        // A length that is not one byte long doesn't leave one byte between.
+        expected += u32::from(special_lengths[span.len as usize & 127]);
+        end = span.start.wrapping_add(span.len);
+    }
+    let mut left = end.wrapping_sub(start) as usize;
+    if apart != 0 || left > MAX_RUN_BYTES {
+        return None;
+    }
+    let mut from = start as usize;
+    let mut to = at;
+    let mut found = Block::zero();
+    let mut any = Block::zero();
+    while left > STEP {
+        let block = bytes.get(from..)?.first_chunk()?;
+        *out.get_mut(to..)?.first_chunk_mut()? = *block;
+        let block = Block::load(block);
+        found = found.count(S::among(block));
+        any = any.or(block);
+        from += STEP;
+        to += STEP;
+        left -= STEP;
+    }
+    let block = bytes.get(from..)?.first_chunk()?;
+    *out.get_mut(to..)?.first_chunk_mut()? = *block;
+    let block = Block::load(block);
+    let mask = Block::load(MASKS.get(left)?);
+    found = found.count(S::among(block).and(mask));
+    seen.any = seen.any.or(any.or(block.and(mask)));
+    if found.sum() != expected {
+        return None;
+    }
+    let end = to + left;
+    let run = out.get_mut(at..end)?;
+    for span in others {
+        *run.get_mut((span.start - start) as usize - 1)? = b',';
+    }
+    Some(end)
 }
 
 /// Copies the first `len` bytes of a piece that has room behind them.

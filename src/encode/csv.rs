@@ -3,11 +3,14 @@
 use bytes::Bytes;
 
 use super::FileInfo;
-use super::copy::{STEP, Seen, Special, copy_piece, copy_text};
+use super::copy::{Seen, Special, copy_piece, copy_run, copy_text};
 use super::output::Output;
-use super::rows::{Dictionaries, MAX_QUICK_BYTES, PIECE_BYTES, PlainRows, as_utf8};
+use super::rows::{
+    Dictionaries, MAX_QUICK_BYTES, PIECE_BYTES, PlainRows, RowSpans, as_utf8, text_bytes,
+};
 use super::timestamp::{self, TimestampText, no_text};
-use crate::decode::{Batch, EventType};
+use super::vector::{Block, STEP};
+use crate::decode::{Batch, EventType, Span};
 use crate::error::Result;
 use crate::pushdown::columns::{COLUMNS, EVENT_DATA, TEXT_COLUMNS};
 
@@ -26,10 +29,21 @@ struct NeedsQuotes;
 
 impl Special for NeedsQuotes {
     #[inline(always)]
-    fn is_special(byte: u8) -> bool {
-        (byte == b',') | (byte == b'"') | (byte == b'\n') | (byte == b'\r')
+    fn among(block: Block) -> Block {
+        let breaks = block.equals(b'\n').or(block.equals(b'\r'));
+        block.equals(b',').or(block.equals(b'"')).or(breaks)
     }
 }
+
+/// Ones for the lengths whose byte is one of those.
+const SPECIAL_LENGTHS: [u8; 128] = {
+    let mut lengths = [0; 128];
+    lengths[b',' as usize] = 1;
+    lengths[b'"' as usize] = 1;
+    lengths[b'\n' as usize] = 1;
+    lengths[b'\r' as usize] = 1;
+    lengths
+};
 
 /// A CSV file in the making. Holds one encoded batch.
 #[derive(Debug)]
@@ -65,9 +79,10 @@ impl CsvEncoder {
                 return Err(no_text(self.rows + 1, ms, offset));
             };
             let kind = batch.event_types[row];
-            let quick = plain
-                .as_ref()
-                .and_then(|plain| quick_row(&mut self.output, time, time_len, kind, plain, row));
+            let quick = plain.as_ref().and_then(|plain| {
+                let spans = &plain.rows[row];
+                quick_row(&mut self.output, time, time_len, kind, plain.bytes, spans)
+            });
             if quick.is_none() {
                 self.output.put(&time[..time_len]);
                 let (piece, len) = event_type(kind);
@@ -115,36 +130,39 @@ fn quick_row(
     time: &[u8; timestamp::ROOM],
     time_len: usize,
     kind: EventType,
-    plain: &PlainRows<'_>,
-    row: usize,
+    bytes: &[u8],
+    spans: &RowSpans,
 ) -> Option<()> {
-    let (spans, text_bytes) = plain.row(row);
+    let text_bytes = text_bytes(spans);
     if text_bytes > MAX_QUICK_BYTES {
         return None;
     }
-    let quoted = 2 + spans[EVENT_DATA].len as usize;
+    let event_data = spans[EVENT_DATA];
+    let quoted = 2 + event_data.len as usize;
     let out = output.room(timestamp::ROOM + 16 + text_bytes + quoted + TEXT_COLUMNS.len() + STEP);
     let mut seen = Seen::nothing();
     let mut at = copy_piece(time, time_len, out, 0)?;
     let (piece, len) = event_type(kind);
     at = copy_piece(piece, len, out, at)?;
-    for (column, span) in spans.into_iter().enumerate() {
-        if column == EVENT_DATA && span.len > 0 {
-            let mut own = Seen::nothing();
-            let end = copy_text::<NeedsQuotes>(plain.bytes, span, out, at, &mut own)?;
-            if own.special() {
-                at = quote(span.of(plain.bytes), out, at)?;
-            } else {
-                at = end;
-            }
-            seen.add_any(&own);
-        } else {
-            at = copy_text::<NeedsQuotes>(plain.bytes, span, out, at, &mut seen)?;
-        }
+    if event_data.len == 0 {
+        at = cells(bytes, spans, out, at, &mut seen)?;
+    } else {
+        at = cells(bytes, &spans[..EVENT_DATA], out, at, &mut seen)?;
         *out.get_mut(at)? = b',';
         at += 1;
+        let mut own = Seen::nothing();
+        let end = copy_text::<NeedsQuotes>(bytes, event_data, out, at, &mut own)?;
+        at = if own.special() {
+            quote(event_data.of(bytes), out, at)?
+        } else {
+            end
+        };
+        seen.add_any(&own);
+        *out.get_mut(at)? = b',';
+        at = cells(bytes, &spans[EVENT_DATA + 1..], out, at + 1, &mut seen)?;
     }
-    *out.get_mut(at - 1)? = b'\n';
+    *out.get_mut(at)? = b'\n';
+    at += 1;
     if seen.special() {
         return None;
     }
@@ -153,6 +171,27 @@ fn quick_row(
     }
     output.advance(at);
     Some(())
+}
+
+/// Copies texts as cells with commas between: all at once where they lie so, else one by one.
+#[inline(always)]
+fn cells(
+    bytes: &[u8],
+    spans: &[Span],
+    out: &mut [u8],
+    mut at: usize,
+    seen: &mut Seen,
+) -> Option<usize> {
+    let lengths = &SPECIAL_LENGTHS;
+    if let Some(end) = copy_run::<NeedsQuotes>(bytes, spans, lengths, out, at, seen) {
+        return Some(end);
+    }
+    for span in spans {
+        at = copy_text::<NeedsQuotes>(bytes, *span, out, at, seen)?;
+        *out.get_mut(at)? = b',';
+        at += 1;
+    }
+    Some(at - 1)
 }
 
 /// Writes a text in quotes to `out[at..]`, its own quotes doubled.
@@ -164,12 +203,26 @@ fn quote(text: &[u8], out: &mut [u8], mut at: usize) -> Option<usize> {
     Some(at + 1)
 }
 
+/// Copies a text with each quote twice. `None` where `out` has not twice the text's length and a step more.
 #[inline]
 fn double_quotes(text: &[u8], out: &mut [u8], mut at: usize) -> Option<usize> {
-    let out = out.get_mut(..at + 2 * text.len() + 1)?;
-    for &byte in text {
-        out[at] = byte;
-        out[at + 1] = b'"';
+    let mut rest = text;
+    while let Some(block) = rest.first_chunk() {
+        *out.get_mut(at..)?.first_chunk_mut()? = *block;
+        let quotes = Block::load(block).equals(b'"').high_bits();
+        if quotes == 0 {
+            rest = &rest[STEP..];
+            at += STEP;
+        } else {
+            let first = quotes.trailing_zeros() as usize;
+            rest = &rest[first + 1..];
+            at += first + 2;
+            *out.get_mut(at - 1)? = b'"';
+        }
+    }
+    for &byte in rest {
+        *out.get_mut(at)? = byte;
+        *out.get_mut(at + 1)? = b'"';
         at += 1 + usize::from(byte == b'"');
     }
     Some(at)
@@ -178,16 +231,23 @@ fn double_quotes(text: &[u8], out: &mut [u8], mut at: usize) -> Option<usize> {
 /// Writes any text as a cell.
 fn cell(output: &mut Output, text: &[u8]) {
     let text = as_utf8(text);
-    if !text.iter().any(|&byte| NeedsQuotes::is_special(byte)) {
+    if !needs_quotes(&text) {
         output.put(&text);
         return;
     }
     output.put_byte(b'"');
     for piece in text.chunks(PIECE_BYTES) {
-        let room = output.room(2 * piece.len() + 1);
+        let room = output.room(2 * piece.len() + STEP);
         if let Some(written) = double_quotes(piece, room, 0) {
             output.advance(written);
         }
     }
     output.put_byte(b'"');
+}
+
+fn needs_quotes(text: &[u8]) -> bool {
+    let (blocks, rest) = text.as_chunks();
+    let among = |block| NeedsQuotes::among(Block::load(block)).high_bits() != 0;
+    let special = |byte: &u8| matches!(byte, b',' | b'"' | b'\n' | b'\r');
+    blocks.iter().any(among) || rest.iter().any(special)
 }

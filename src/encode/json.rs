@@ -6,11 +6,12 @@
 use bytes::Bytes;
 
 use super::FileInfo;
-use super::copy::{STEP, Seen, Special, copy_piece, copy_text};
-use super::json_text::{self, LineBreaks};
+use super::copy::{Seen, Special, copy_piece, copy_text};
+use super::json_text::{self, LineBreaks, NeedsEscape};
 use super::output::Output;
-use super::rows::{Dictionaries, MAX_QUICK_BYTES, PlainRows, as_utf8};
+use super::rows::{Dictionaries, MAX_QUICK_BYTES, PlainRows, as_utf8, text_bytes};
 use super::timestamp::{self, TimestampText, no_text};
+use super::vector::{Block, STEP};
 use crate::decode::{Batch, EventType};
 use crate::error::Result;
 use crate::pushdown::columns::{EVENT_DATA, TEXT_COLUMNS};
@@ -74,15 +75,6 @@ fn event_type(event_type: EventType) -> &'static Piece {
     match event_type {
         EventType::Pageview => &PAGEVIEW,
         EventType::Event => &EVENT,
-    }
-}
-
-struct NeedsEscape;
-
-impl Special for NeedsEscape {
-    #[inline(always)]
-    fn is_special(byte: u8) -> bool {
-        (byte < 0x20) | (byte == b'"') | (byte == b'\\')
     }
 }
 
@@ -198,7 +190,8 @@ fn quick_row(
     plain: &PlainRows<'_>,
     row: usize,
 ) -> Option<()> {
-    let (spans, text_bytes) = plain.row(row);
+    let spans = &plain.rows[row];
+    let text_bytes = text_bytes(spans);
     if text_bytes > MAX_QUICK_BYTES {
         return None;
     }
@@ -207,7 +200,7 @@ fn quick_row(
     let mut at = copy_piece(&first.0, first.1, out, 0)?;
     at = copy_piece(time, time_len, out, at)?;
     at = copy_piece(&kind.0, kind.1, out, at)?;
-    for (column, span) in spans.into_iter().enumerate() {
+    for (column, &span) in spans.iter().enumerate() {
         if span.len == 0 {
             at = copy_piece(&NULLS[column].0, NULLS[column].1, out, at)?;
         } else if column == EVENT_DATA {
@@ -239,8 +232,8 @@ struct Nothing;
 
 impl Special for Nothing {
     #[inline(always)]
-    fn is_special(_: u8) -> bool {
-        false
+    fn among(_: Block) -> Block {
+        Block::zero()
     }
 }
 

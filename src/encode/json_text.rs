@@ -14,6 +14,9 @@
 //!
 //! Integers up to 64 bits are taken by all of them, with or without a sign.
 
+use super::copy::Special;
+use super::vector::{Block, STEP};
+
 /// Deepest nesting of arrays and objects. With the array and the object around it that makes 64, the default limit
 /// of System.Text.Json and the smallest one known of a common reader.
 pub(super) const MAX_DEPTH: u32 = 62;
@@ -253,27 +256,32 @@ impl Scan<'_> {
 }
 
 /// How many bytes at the start of `text` are neither a quote, a backslash nor a control character.
-#[inline]
+#[inline(always)]
 pub(super) fn plain_prefix(text: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let (words, rest) = text.as_chunks::<8>();
-    for (i, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        // A byte's high bit is set where the byte is the one looked for; above the first such byte, a borrow can set
-        // it wrongly, but only the first one counts.
-        let quote = word ^ (ONES * b'"' as u64);
-        let backslash = word ^ (ONES * b'\\' as u64);
-        let found = (quote.wrapping_sub(ONES) & !quote
-            | backslash.wrapping_sub(ONES) & !backslash
-            | word.wrapping_sub(ONES * 0x20) & !word)
-            & HIGHS;
-        if found != 0 {
-            return i * 8 + found.trailing_zeros() as usize / 8;
+    let mut at = 0;
+    while let Some(block) = text[at..].first_chunk() {
+        let special = NeedsEscape::among(Block::load(block)).high_bits();
+        if special != 0 {
+            return at + special.trailing_zeros() as usize;
         }
+        at += STEP;
     }
     let special = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-    words.len() * 8 + rest.iter().position(special).unwrap_or(rest.len())
+    let rest = &text[at..];
+    at + rest.iter().position(special).unwrap_or(rest.len())
+}
+
+/// The bytes that cannot stand in a JSON string as they are.
+pub(super) struct NeedsEscape;
+
+impl Special for NeedsEscape {
+    #[inline(always)]
+    fn among(block: Block) -> Block {
+        block
+            .at_most(0x1f)
+            .or(block.equals(b'"'))
+            .or(block.equals(b'\\'))
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod parquet;
 
 mod rows;
 mod timestamp;
+mod vector;
 
 use bytes::Bytes;
 

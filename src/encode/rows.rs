@@ -13,40 +13,46 @@ pub(super) const MAX_QUICK_BYTES: usize = 64 << 10;
 /// How much of a long text is quoted or escaped at once, in bytes.
 pub(super) const PIECE_BYTES: usize = 16 << 10;
 
-/// The texts of a batch whose columns all lie in the same bytes, as a row-wise wire leaves them.
+/// Where the texts of a row lie.
+pub(super) type RowSpans = [Span; TEXT_COLUMNS.len()];
+
+/// The texts of a batch whose spans lie side by side for each row, as a wire of rows leaves them.
 pub(super) struct PlainRows<'a> {
     pub(super) bytes: &'a [u8],
-    columns: [&'a [Span]; TEXT_COLUMNS.len()],
+    pub(super) rows: &'a [RowSpans],
 }
 
 impl<'a> PlainRows<'a> {
     pub(super) fn of(batch: &Batch<'a>) -> Option<Self> {
-        let TextColumn::Plain { bytes, .. } = batch.text[0] else {
+        let TextColumn::Plain { bytes, spans, .. } = batch.text[0] else {
             return None;
         };
-        let mut columns: [&[Span]; TEXT_COLUMNS.len()] = [&[]; TEXT_COLUMNS.len()];
-        for (plain, column) in columns.iter_mut().zip(&batch.text) {
-            match *column {
-                TextColumn::Plain { bytes: own, spans } if std::ptr::eq(own, bytes) => {
-                    *plain = spans
+        let side_by_side = batch
+            .text
+            .iter()
+            .enumerate()
+            .all(|(column, text)| match *text {
+                TextColumn::Plain {
+                    bytes: own_bytes,
+                    spans: own_spans,
+                    stride,
+                } => {
+                    let place = spans.as_ptr().wrapping_add(column);
+                    std::ptr::eq(own_bytes, bytes)
+                        && own_spans.as_ptr() == place
+                        && stride == TEXT_COLUMNS.len()
                 }
-                _ => return None,
-            }
-        }
-        Some(Self { bytes, columns })
+                TextColumn::Dictionary { .. } => false,
+            });
+        let rows = spans.as_chunks().0;
+        (side_by_side && rows.len() >= batch.rows()).then_some(Self { bytes, rows })
     }
+}
 
-    /// The texts of a row, and their bytes in all.
-    #[inline(always)]
-    pub(super) fn row(&self, row: usize) -> ([Span; TEXT_COLUMNS.len()], usize) {
-        let mut total = 0;
-        let spans = std::array::from_fn(|column| {
-            let span = self.columns[column][row];
-            total += span.len as usize;
-            span
-        });
-        (spans, total)
-    }
+/// How many bytes the texts of a row have.
+#[inline(always)]
+pub(super) fn text_bytes(spans: &RowSpans) -> usize {
+    spans.iter().map(|span| span.len as usize).sum()
 }
 
 /// The distinct entries of a batch's dictionary columns, each rendered once.
@@ -64,7 +70,7 @@ impl Dictionaries {
         batch: &Batch<'_>,
         mut render: impl FnMut(&mut Output, usize, &[u8]),
     ) {
-        self.rendered.rewind(0);
+        self.rendered.clear();
         for (index, (ends, column)) in self.ends.iter_mut().zip(&batch.text).enumerate() {
             ends.clear();
             if let TextColumn::Dictionary { bytes, entries, .. } = *column {
@@ -84,15 +90,30 @@ impl Dictionaries {
         };
         let code = codes[row] as usize;
         let (start, end) = (self.ends[column][code], self.ends[column][code + 1]);
-        Some(&self.rendered.written(0)[start..end])
+        Some(&self.rendered.written()[start..end])
     }
 }
 
 /// A text with each sequence that is not UTF-8 replaced by U+FFFD.
 #[inline]
 pub(super) fn as_utf8(text: &[u8]) -> Cow<'_, [u8]> {
-    match simdutf8::basic::from_utf8(text) {
-        Ok(_) => Cow::Borrowed(text),
-        Err(_) => Cow::Owned(String::from_utf8_lossy(text).into_owned().into_bytes()),
+    if is_short_ascii(text) || simdutf8::basic::from_utf8(text).is_ok() {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(String::from_utf8_lossy(text).into_owned().into_bytes())
     }
+}
+
+/// Whether a text is ASCII and too short for a call to be worth it.
+#[inline(always)]
+fn is_short_ascii(text: &[u8]) -> bool {
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let Some(last) = text.last_chunk::<8>() else {
+        return text.iter().all(u8::is_ascii);
+    };
+    if text.len() > 64 {
+        return false;
+    }
+    let words = text.as_chunks::<8>().0.iter().chain([last]);
+    words.fold(0, |any, word| any | u64::from_le_bytes(*word)) & HIGHS == 0
 }

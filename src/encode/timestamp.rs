@@ -30,9 +30,8 @@ pub(super) struct TimestampText {
     /// The text, `len` bytes of it: date, time, milliseconds where not zero, zone.
     text: [u8; ROOM],
     len: usize,
-    /// What the text is of.
-    second: i64,
-    day: i64,
+    /// The day that the text is of: its first millisecond, local time.
+    day_start: i64,
     offset: i16,
     zone: [u8; 6],
     zone_len: usize,
@@ -42,10 +41,9 @@ impl TimestampText {
     pub(super) fn new(utc: bool) -> Self {
         Self {
             utc,
-            text: *b"0000-00-00T00:00:00             ",
+            text: *b"1970-01-01T00:00:00             ",
             len: 0,
-            second: i64::MIN,
-            day: i64::MIN,
+            day_start: 0,
             offset: i16::MIN,
             zone: [0; 6],
             zone_len: 0,
@@ -58,29 +56,21 @@ impl TimestampText {
     #[inline]
     pub(super) fn render(&mut self, ms: i64, offset: i16) -> Option<(&[u8; ROOM], usize)> {
         let local = ms.checked_add(i64::from(offset) * 60_000)?;
-        let second = local.div_euclid(1000);
-        let millisecond = local.rem_euclid(1000);
-        // What was rendered last is the same text where the second and the offset are, and neither has milliseconds.
-        if second != self.second || offset != self.offset || millisecond != 0 {
-            self.render_new(local, millisecond, offset)?;
-            self.second = if millisecond == 0 { second } else { i64::MIN };
-        }
-        Some((&self.text, self.len))
-    }
-
-    #[inline]
-    fn render_new(&mut self, local: i64, millisecond: i64, offset: i16) -> Option<()> {
         if offset != self.offset {
             self.render_zone(offset)?;
         }
-        let day = local.div_euclid(MS_A_DAY);
-        if day != self.day {
-            self.render_date(day)?;
+        let mut ms_of_day = local.wrapping_sub(self.day_start) as u64;
+        if ms_of_day >= MS_A_DAY as u64 {
+            self.render_date(local.div_euclid(MS_A_DAY))?;
+            ms_of_day = (local - self.day_start) as u64;
         }
-        let second = (local.rem_euclid(MS_A_DAY) / 1000) as usize;
-        let [h0, h1] = DIGITS[second / 3600];
-        let [m0, m1] = DIGITS[second / 60 % 60];
-        let [s0, s1] = DIGITS[second % 60];
+        let ms_of_day = ms_of_day as u32;
+        let second = ms_of_day / 1000;
+        let millisecond = ms_of_day % 1000;
+        let minute = second / 60;
+        let [h0, h1] = DIGITS[(minute / 60) as usize];
+        let [m0, m1] = DIGITS[(minute % 60) as usize];
+        let [s0, s1] = DIGITS[(second % 60) as usize];
         self.text[11..19].copy_from_slice(&[h0, h1, b':', m0, m1, b':', s0, s1]);
         let mut len = 19;
         if millisecond != 0 {
@@ -90,7 +80,7 @@ impl TimestampText {
         }
         self.text[len..len + 6].copy_from_slice(&self.zone);
         self.len = len + self.zone_len;
-        Some(())
+        Some((&self.text, self.len))
     }
 
     #[cold]
@@ -118,7 +108,7 @@ impl TimestampText {
         if !(0..=9999).contains(&year) {
             return None;
         }
-        self.day = day;
+        self.day_start = day * MS_A_DAY;
         let [y0, y1] = DIGITS[year as usize / 100];
         let [y2, y3] = DIGITS[year as usize % 100];
         let [m0, m1] = DIGITS[month];

@@ -16,9 +16,11 @@ pub(crate) mod code {
     pub(crate) const TOO_MANY_SIMULTANEOUS_QUERIES: u32 = 202;
     pub(crate) const QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING: u32 = 216;
     pub(crate) const QUERY_IS_TOO_LARGE: u32 = 229;
+    pub(crate) const CANNOT_DECOMPRESS: u32 = 271;
     pub(crate) const SUPPORT_IS_DISABLED: u32 = 344;
     pub(crate) const INTO_OUTFILE_NOT_ALLOWED: u32 = 358;
     pub(crate) const QUERY_WAS_CANCELLED: u32 = 394;
+    pub(crate) const UNKNOWN_QUERY_PARAMETER: u32 = 456;
     pub(crate) const AUTHENTICATION_FAILED: u32 = 516;
     pub(crate) const UNKNOWN_EXCEPTION: u32 = 1002;
 }

@@ -162,3 +162,51 @@ fn leb128(bytes: &[u8], at: &mut usize) -> Option<usize> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_as_long_as_its_format_says() {
+        for (format, header, rows) in [
+            ("CSVWithNames", &b"\"a\"\"\n\",\"b\"\n"[..], &b"1,2\n"[..]),
+            (
+                "CSVWithNamesAndTypes",
+                b"\"a\"\r\n\"Enum8('x\ny' = 1)\"\r\n",
+                b"1\n",
+            ),
+            ("TSVWithNames", b"a\\nb\n", b"\n\n"),
+            ("RowBinaryWithNames", b"\x02\x01a\x00", b"\x01"),
+            ("RowBinaryWithNamesAndTypes", b"\x01\x01a\x05UInt8", b"\x01"),
+            ("RowBinary", b"", b"\x02\x01a"),
+        ] {
+            let block = [header, rows].concat();
+            let mut filter = HeaderFilter::new(Framing::of(format));
+            assert_eq!(filter.repeated(&block).ok(), Some(0), "{format}");
+            assert_eq!(filter.repeated(&block).ok(), Some(header.len()), "{format}");
+            let other = [b"x", &block[..]].concat();
+            assert_eq!(
+                filter.repeated(&other).is_err(),
+                !header.is_empty(),
+                "{format}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_cut_is_an_error() {
+        for (format, block) in [
+            ("CSVWithNames", &b"\"a\n"[..]),
+            ("TSVWithNamesAndTypes", b"a\n"),
+            ("RowBinaryWithNamesAndTypes", b"\x01\x01a\x05UInt"),
+            (
+                "RowBinaryWithNamesAndTypes",
+                b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+            ),
+        ] {
+            let mut filter = HeaderFilter::new(Framing::of(format));
+            assert!(filter.repeated(block).is_err(), "{format}");
+        }
+    }
+}

@@ -15,7 +15,7 @@
 //!
 //! A result holds two or three blocks (65,409 rows each, unless the request sets `max_block_size`) between the
 //! library and the socket; a slow client holds its query back. A format that cannot be streamed is formatted whole,
-//! up to 1 GiB. An insert holds four pieces of its body.
+//! up to 256 MiB of columns. An insert holds four pieces of its body.
 //!
 //! What a ClickHouse server does and this does not: users and their rights (one password at most), compression,
 //! sessions (`session_id` is accepted and forgotten), external tables, and query ids in `system.processes`, where the
@@ -23,19 +23,24 @@
 
 mod access;
 mod body;
+mod decompress;
 mod exception;
+mod form;
 mod format;
 mod insert;
 pub mod install;
 mod library;
+mod prepare;
 pub mod process;
 mod queries;
 mod read;
 mod request;
+mod response;
 mod server;
 mod service;
 mod session;
 mod statement;
+mod tokens;
 
 pub use server::{DEFAULT_MAX_QUERIES, EngineOptions, run};
 

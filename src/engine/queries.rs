@@ -31,6 +31,15 @@ pub(crate) struct Queries {
     killer: mpsc::Sender<Arc<Query>>,
 }
 
+/// Whether a query may be one too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// As any query.
+    Limited,
+    /// Not if it kills others.
+    Always,
+}
+
 /// One query, from before it starts until its thread is done with it.
 pub(crate) struct Query {
     /// The id that the client knows.
@@ -89,10 +98,15 @@ impl Queries {
     ///
     /// # Errors
     ///
-    /// Too many run (202), or one of this id does (216).
-    pub(crate) fn enter(self: &Arc<Self>, id: String, sql: &str) -> Result<Entered, Exception> {
+    /// Too many run (202), unless this one is to make room; or one of this id does (216).
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        id: String,
+        sql: &str,
+        room: Room,
+    ) -> Result<Entered, Exception> {
         let mut running = self.lock();
-        if running.len() >= self.limit {
+        if running.len() >= self.limit && room == Room::Limited {
             return Err(Exception::new(
                 code::TOO_MANY_SIMULTANEOUS_QUERIES,
                 "TOO_MANY_SIMULTANEOUS_QUERIES",

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::exception::Exception;
 use super::format::{Framing, HeaderFilter};
 use super::library::{Chunk, Connection, Progress};
-use super::queries::Entered;
+use super::queries::{Entered, Query};
 use super::session::{SessionOptions, Sessions};
 
 /// Blocks that wait between the library and the client's socket. A block has at most `max_block_size` rows (65,409
@@ -47,47 +48,72 @@ pub(crate) fn start(
     entered: Entered,
 ) -> Result<mpsc::Receiver<Part>, Exception> {
     let (parts, receiver) = mpsc::channel(BLOCKS_IN_FLIGHT);
+    let outlet = Outlet {
+        parts,
+        query: Arc::clone(entered.query()),
+        runtime: Handle::current(),
+    };
     super::spawn("query", move || {
-        let last = match run(&sessions, &read, &entered, &parts) {
+        let last = match run(&sessions, &read, &outlet) {
             Ok(progress) => Part::End(progress),
             Err(exception) => Part::Failed(exception),
         };
         // Gone from the list before the client learns of the end, so that its next query may have the same id.
         drop(entered);
         // The client may be gone.
-        let _ = parts.blocking_send(last);
+        let _ = outlet.parts.blocking_send(last);
     })?;
     Ok(receiver)
 }
 
-fn run(
-    sessions: &Sessions,
-    read: &Read,
-    entered: &Entered,
-    parts: &mpsc::Sender<Part>,
-) -> Result<Progress, Exception> {
-    let mut connection = sessions.open(&read.session, &entered.query().mark)?;
-    if entered.query().is_cancelled() {
+/// Where a query's thread puts its blocks.
+struct Outlet {
+    parts: mpsc::Sender<Part>,
+    query: Arc<Query>,
+    runtime: Handle,
+}
+
+impl Outlet {
+    /// Hands a block over without copying it, its first `skip` bytes left out. Blocks while the client is behind.
+    ///
+    /// # Errors
+    ///
+    /// The query was cancelled, or nobody reads on.
+    fn send(&self, chunk: Chunk, skip: usize) -> Result<(), Exception> {
+        let bytes = Bytes::from_owner(chunk).slice(skip..);
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                // A client that reads nothing must not keep a killed query.
+                () = self.query.cancelled() => Err(Exception::cancelled()),
+                sent = self.parts.send(Part::Data(bytes)) => sent.map_err(|_| Exception::cancelled()),
+            }
+        })
+    }
+}
+
+fn run(sessions: &Sessions, read: &Read, outlet: &Outlet) -> Result<Progress, Exception> {
+    let mut connection = sessions.open(&read.session, &outlet.query.mark)?;
+    if outlet.query.is_cancelled() {
         return Err(Exception::cancelled());
     }
     match read.framing {
-        Framing::Whole => whole(&mut connection, read, parts),
-        framing => match stream(&mut connection, read, framing, entered, parts) {
+        Framing::Whole => whole(&mut connection, read, outlet),
+        framing => match stream(&mut connection, read, framing, outlet) {
             // It begins like a SELECT and is none, `WITH … INSERT` for one.
-            Err(exception) if exception.is_not_streamable() => whole(&mut connection, read, parts),
+            Err(exception) if exception.is_not_streamable() => whole(&mut connection, read, outlet),
             result => result,
         },
     }
 }
 
-fn whole(
-    connection: &mut Connection,
-    read: &Read,
-    parts: &mpsc::Sender<Part>,
-) -> Result<Progress, Exception> {
+fn whole(connection: &mut Connection, read: &Read, outlet: &Outlet) -> Result<Progress, Exception> {
     let chunk = connection.query(&read.sql, &read.format, &read.parameters)?;
     let progress = chunk.progress();
-    send(parts, chunk, 0)?;
+    outlet.send(chunk, 0)?;
     Ok(progress)
 }
 
@@ -95,30 +121,15 @@ fn stream(
     connection: &mut Connection,
     read: &Read,
     framing: Framing,
-    entered: &Entered,
-    parts: &mpsc::Sender<Part>,
+    outlet: &Outlet,
 ) -> Result<Progress, Exception> {
     let mut rows = connection.stream(&read.sql, &read.format, &read.parameters)?;
     let mut filter = HeaderFilter::new(framing);
     let mut progress = Progress::default();
     while let Some(chunk) = rows.next()? {
-        if entered.query().is_cancelled() {
-            return Err(Exception::cancelled());
-        }
         progress = progress + chunk.progress();
         let repeated = filter.repeated(chunk.as_ref())?;
-        send(parts, chunk, repeated)?;
+        outlet.send(chunk, repeated)?;
     }
     Ok(progress)
-}
-
-/// Hands a block over without copying it, its first `skip` bytes left out. Blocks while the client is behind.
-fn send(parts: &mpsc::Sender<Part>, chunk: Chunk, skip: usize) -> Result<(), Exception> {
-    let bytes = Bytes::from_owner(chunk).slice(skip..);
-    if bytes.is_empty() {
-        return Ok(());
-    }
-    parts
-        .blocking_send(Part::Data(bytes))
-        .map_err(|_| Exception::cancelled())
 }

@@ -3,15 +3,18 @@
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::{HeaderMap, Method};
 
+use super::decompress::{Compression, Decompressed};
 use super::exception::{Exception, code};
-use super::session::SessionOptions;
+use super::session::{DEFAULT_MAX_WHOLE_BYTES, SessionOptions};
 
 /// Most bytes of a statement, without the rows of an `INSERT`. The library's own limit (`max_query_size`, 256 KiB)
 /// comes first unless the request raises it.
-const MAX_STATEMENT_BYTES: usize = 16 << 20;
+pub(crate) const MAX_STATEMENT_BYTES: usize = 16 << 20;
+/// Most bytes of a body that are read and thrown away after a failure, so that a client which sends it
+/// whole before it listens can read the answer.
+pub(crate) const MAX_DISCARDED_BYTES: usize = 64 << 20;
 /// Bytes of a body that are read before the statement at its start is looked at; the rest may be rows.
 const HEAD_BYTES: usize = 256 << 10;
 
@@ -52,7 +55,8 @@ impl Parameters {
         parameters
     }
 
-    fn set(&mut self, name: &str, value: String) {
+    /// Takes one parameter of the URL or the form.
+    pub(crate) fn set(&mut self, name: &str, value: String) {
         let on = |value: &str| !matches!(value, "" | "0" | "false");
         match name {
             "query" => self.query = value,
@@ -111,6 +115,16 @@ impl Parameters {
         }
     }
 
+    /// Bounds a result that is formatted whole, unless the request has a bound of its own.
+    pub(crate) fn limit_result(&mut self) {
+        if self.setting("max_result_bytes").is_none() {
+            let limit = DEFAULT_MAX_WHOLE_BYTES.to_string();
+            self.session
+                .settings
+                .push(("max_result_bytes".into(), limit));
+        }
+    }
+
     /// Whether the session may not write.
     pub(crate) fn is_readonly(&self) -> bool {
         !matches!(self.setting("readonly"), None | Some("" | "0"))
@@ -120,23 +134,59 @@ impl Parameters {
     ///
     /// # Errors
     ///
-    /// 344, or 89 for a compressed body.
-    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Exception> {
-        if let Some(what) = self.unsupported {
-            return Err(Exception::new(
+    /// 344.
+    pub(crate) fn check(&self) -> Result<(), Exception> {
+        match self.unsupported {
+            None => Ok(()),
+            Some(what) => Err(Exception::new(
                 code::SUPPORT_IS_DISABLED,
                 "SUPPORT_IS_DISABLED",
                 what,
-            ));
-        }
-        match headers.get(CONTENT_ENCODING).map(|value| value.as_bytes()) {
-            None | Some(b"" | b"identity") => Ok(()),
-            Some(_) => Err(Exception::new(
-                code::UNKNOWN_COMPRESSION_METHOD,
-                "UNKNOWN_COMPRESSION_METHOD",
-                "Compressed request bodies are not supported by the embedded engine: send the body without \
-                 Content-Encoding",
             )),
+        }
+    }
+}
+
+/// A request's body, as its pieces come.
+pub(crate) enum RequestBody {
+    /// As it was sent.
+    Plain(Incoming),
+    /// Behind a decoder.
+    Decompressed(Decompressed),
+}
+
+impl RequestBody {
+    /// Reads `Content-Encoding`, and a body accordingly.
+    ///
+    /// # Errors
+    ///
+    /// The encoding is not known, or no thread can be started.
+    pub(crate) fn new(headers: &HeaderMap, body: Incoming) -> Result<Self, Exception> {
+        Ok(match Compression::of(headers)? {
+            None => Self::Plain(body),
+            Some(compression) => Self::Decompressed(Decompressed::new(compression, body)?),
+        })
+    }
+
+    /// The next piece, or `None` at the proven end. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// The client broke off, or what came cannot be decompressed.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Exception> {
+        match self {
+            Self::Plain(body) => read_piece(body).await,
+            Self::Decompressed(body) => body.next().await,
+        }
+    }
+
+    /// Reads on, within bounds, so that the client sees the answer instead of a reset.
+    pub(crate) async fn discard(&mut self) {
+        let mut discarded = 0;
+        while discarded < MAX_DISCARDED_BYTES
+            && let Ok(Some(bytes)) = self.next().await
+        {
+            discarded += bytes.len();
         }
     }
 }
@@ -146,7 +196,7 @@ pub(crate) struct Input {
     /// The beginning of the body, not yet used.
     pub(crate) head: Bytes,
     /// The rest, if there is more.
-    pub(crate) rest: Option<Incoming>,
+    pub(crate) rest: Option<RequestBody>,
 }
 
 impl Input {
@@ -155,10 +205,10 @@ impl Input {
     /// # Errors
     ///
     /// The client broke off.
-    pub(crate) async fn begin(mut body: Incoming) -> Result<Self, Exception> {
+    pub(crate) async fn begin(mut body: RequestBody) -> Result<Self, Exception> {
         let mut head = BytesMut::new();
         while head.len() < HEAD_BYTES {
-            match next_piece(&mut body).await? {
+            match body.next().await? {
                 Some(piece) => head.extend_from_slice(&piece),
                 None => {
                     return Ok(Self {
@@ -184,7 +234,7 @@ impl Input {
             return Ok(self.head);
         };
         let mut all = BytesMut::from(self.head);
-        while let Some(piece) = next_piece(&mut rest).await? {
+        while let Some(piece) = rest.next().await? {
             if all.len() + piece.len() > MAX_STATEMENT_BYTES {
                 return Err(too_large());
             }
@@ -202,12 +252,12 @@ fn too_large() -> Exception {
     )
 }
 
-/// The body's next piece, or `None` at its proven end.
+/// The next piece of what was sent, or `None` at its proven end. Cancel-safe.
 ///
 /// # Errors
 ///
 /// The client broke off.
-pub(crate) async fn next_piece(body: &mut Incoming) -> Result<Option<Bytes>, Exception> {
+pub(crate) async fn read_piece(body: &mut Incoming) -> Result<Option<Bytes>, Exception> {
     loop {
         match body.frame().await {
             None => return Ok(None),
@@ -225,53 +275,4 @@ pub(crate) async fn next_piece(body: &mut Incoming) -> Result<Option<Bytes>, Exc
             }
         }
     }
-}
-
-/// Reads a `multipart/form-data` body into the parameters, if it is one; else gives it back.
-///
-/// # Errors
-///
-/// The form cannot be read, is too large, or holds a file: external tables are not supported.
-pub(crate) async fn read_form(
-    headers: &HeaderMap,
-    body: Incoming,
-    parameters: &mut Parameters,
-) -> Result<Option<Incoming>, Exception> {
-    let boundary = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| multer::parse_boundary(value).ok());
-    let Some(boundary) = boundary else {
-        return Ok(Some(body));
-    };
-    let malformed = |error: multer::Error| {
-        Exception::new(
-            code::BAD_ARGUMENTS,
-            "BAD_ARGUMENTS",
-            format_args!("The multipart form cannot be read: {error}"),
-        )
-    };
-    let stream = futures_util::stream::unfold(body, |mut body| async move {
-        let piece = next_piece(&mut body).await.transpose()?;
-        Some((
-            piece.map_err(|e| std::io::Error::other(e.to_string())),
-            body,
-        ))
-    });
-    let limit = multer::SizeLimit::new().whole_stream(MAX_STATEMENT_BYTES as u64);
-    let constraints = multer::Constraints::new().size_limit(limit);
-    let mut form = multer::Multipart::with_constraints(stream, boundary, constraints);
-    while let Some(field) = form.next_field().await.map_err(malformed)? {
-        if field.file_name().is_some() {
-            return Err(Exception::new(
-                code::SUPPORT_IS_DISABLED,
-                "SUPPORT_IS_DISABLED",
-                "External tables are not supported by the embedded engine",
-            ));
-        }
-        let name = field.name().unwrap_or_default().to_owned();
-        let value = field.text().await.map_err(malformed)?;
-        parameters.set(&name, value);
-    }
-    Ok(None)
 }

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -72,6 +71,13 @@ impl std::fmt::Debug for EngineOptions {
 ///
 /// The directory is in use or cannot be opened, the library cannot be loaded, or the address is taken.
 pub fn run(options: &EngineOptions) -> Result<()> {
+    let loopback = options.listen.ip().is_loopback();
+    if !loopback && options.password.is_none() {
+        tracing::warn!(
+            listen = %options.listen,
+            "anyone who reaches this address may read and write all data: set ROWSPOUT_ENGINE_PASSWORD"
+        );
+    }
     let path = prepare(&options.path)?;
     let lock = lock(&path)?;
     let library = Library::open(&options.libchdb)?;
@@ -85,10 +91,9 @@ pub fn run(options: &EngineOptions) -> Result<()> {
     drop(version);
     let (queries, killer) = Queries::new(options.max_queries, control)?;
     let service = Arc::new(Service {
-        access: Access::new(options.password.clone(), options.listen.ip().is_loopback()),
+        access: Access::new(options.password.clone(), loopback),
         sessions: Arc::new(Sessions::new(Arc::clone(&library), path)),
         queries: Arc::clone(&queries),
-        display_name: display_name(),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -274,9 +279,4 @@ async fn stdin_closed(wanted: bool) {
             std::future::pending().await
         }
     }
-}
-
-/// The machine's name, as a ClickHouse server shows it.
-fn display_name() -> HeaderValue {
-    HeaderValue::from_static("rowspout-engine")
 }

@@ -4,44 +4,33 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
-use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::header::{ALLOW, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::oneshot;
 
 use super::access::Access;
 use super::body::{ResponseBody, ResultBody};
 use super::exception::{Exception, code};
+use super::form::read_form;
 use super::format::Framing;
 use super::insert::{self, Piece, Write};
 use super::library::Progress;
-use super::queries::{Client, Queries};
+use super::prepare::{check_statement, framing, join_body, runs_whole};
+use super::queries::{Client, Queries, Query, Room};
 use super::read::{self, Part, Read};
-use super::request::{Input, Parameters, next_piece, read_form};
-use super::session::{DEFAULT_MAX_WHOLE_BYTES, Sessions, push_literal};
-use super::statement::{InsertRows, Kill, Kind, Statement, Text};
+use super::request::{Input, Parameters, RequestBody};
+use super::response::{Head, failed, random_uuid, summarize, text};
+use super::session::{Sessions, push_literal};
+use super::statement::{InsertRows, Kill, Kind, Statement, Text, unescape};
 
-/// The format of a result when neither statement nor request names one.
-const DEFAULT_FORMAT: &str = "TabSeparated";
-/// Most bytes of a body that are read and thrown away after its insert has failed, so that a client which sends it
-/// whole before it listens can read the answer.
-const MAX_DISCARDED_BYTES: usize = 64 << 20;
 /// Most bytes of a result that waits for its end (`wait_end_of_query`).
-const MAX_WAITING_BYTES: usize = 1 << 30;
+const MAX_WAITING_BYTES: usize = 256 << 20;
 
 /// What every request shares.
 pub(crate) struct Service {
     pub(crate) access: Access,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) queries: Arc<Queries>,
-    /// Name that `X-ClickHouse-Server-Display-Name` carries.
-    pub(crate) display_name: HeaderValue,
-}
-
-/// What the response's head says about the query.
-struct Head {
-    query_id: String,
-    format: String,
-    tag: String,
 }
 
 impl Service {
@@ -63,16 +52,12 @@ impl Service {
                 text(StatusCode::OK, "Ok.\n")
             }
             "/" => {
-                let mut head = Head {
-                    query_id: String::new(),
-                    format: DEFAULT_FORMAT.into(),
-                    tag: random_hexadecimal(8),
-                };
+                let mut head = Head::new();
                 let mut response = self
                     .query(request, &mut head)
                     .await
                     .unwrap_or_else(|exception| failed(&exception));
-                self.describe(response.headers_mut(), &head);
+                head.describe(response.headers_mut());
                 response
             }
             _ => text(
@@ -92,7 +77,8 @@ impl Service {
             Parameters::read(parts.uri.query().unwrap_or_default(), &parts.headers);
         self.access
             .check_password(&parts.headers, parameters.password.as_deref())?;
-        parameters.check(&parts.headers)?;
+        parameters.check()?;
+        let body = RequestBody::new(&parts.headers, body)?;
         let body = read_form(&parts.headers, body, &mut parameters).await?;
         parameters.restrict(&parts.method);
         head.query_id = parameters.query_id.clone().unwrap_or_else(random_uuid);
@@ -128,7 +114,10 @@ impl Service {
             Kind::Kill(kill) => self.kill(parameters, kill, head).await,
             _ => {
                 let framing = framing(&statement, &parameters, &head.format);
-                self.read(parameters, framing, head).await
+                if statement.kind == Kind::Select && framing == Framing::Whole {
+                    parameters.limit_result();
+                }
+                self.read(parameters, framing, head, Room::Limited).await
             }
         }
     }
@@ -136,22 +125,15 @@ impl Service {
     /// Runs a statement and streams what it returns. The status waits for the first block or the end.
     async fn read(
         &self,
-        mut parameters: Parameters,
+        parameters: Parameters,
         framing: Framing,
         head: &Head,
+        room: Room,
     ) -> Result<Response<ResponseBody>, Exception> {
         let entered = self
             .queries
-            .enter(head.query_id.clone(), &parameters.query)?;
+            .enter(head.query_id.clone(), &parameters.query, room)?;
         let client = entered.client();
-        if framing == Framing::Whole && parameters.setting("max_result_bytes").is_none() {
-            let limit = (
-                "max_result_bytes".into(),
-                DEFAULT_MAX_WHOLE_BYTES.to_string(),
-            );
-            // In front, because `readonly` may follow.
-            parameters.session.settings.insert(0, limit);
-        }
         let read = Read {
             sql: parameters.query,
             format: head.format.clone(),
@@ -199,9 +181,9 @@ impl Service {
         input: Input,
         head: &Head,
     ) -> Result<Response<ResponseBody>, Exception> {
-        let entered = self
-            .queries
-            .enter(head.query_id.clone(), &parameters.query)?;
+        let entered =
+            self.queries
+                .enter(head.query_id.clone(), &parameters.query, Room::Limited)?;
         let client = entered.client();
         let in_statement = Bytes::from(parameters.query).slice(rows.rows_at..);
         let write = Write {
@@ -221,7 +203,7 @@ impl Service {
             (_, Err(exception)) => return Err(exception),
             (Err(exception), Ok(())) => {
                 if let Some(rest) = &mut rest {
-                    discard(rest).await;
+                    rest.discard().await;
                 }
                 return Err(exception);
             }
@@ -249,153 +231,43 @@ impl Service {
         let id = match kill.query_id {
             Text::Literal(id) => id,
             Text::Parameter(name) => match parameters.query_parameter(&name) {
-                Some(value) => value.to_owned(),
+                Some(value) => unescape(value),
                 None => {
                     return Err(Exception::new(
-                        456,
+                        code::UNKNOWN_QUERY_PARAMETER,
                         "UNKNOWN_QUERY_PARAMETER",
                         format_args!("Substitution `{name}` is not set"),
                     ));
                 }
             },
         };
-        let found = self.queries.find(&id);
-        let mut sql = String::from("SELECT ");
-        let status = if kill.wait { "finished" } else { "waiting" };
-        let (id, text) = found.as_ref().map_or(("", ""), |q| (&q.id, &q.sql));
-        for (value, name) in [
-            (status, "kill_status"),
-            (id, "query_id"),
-            ("default", "user"),
-            (text, "query"),
-        ] {
-            push_literal(&mut sql, value);
-            sql.push_str(&format!(" AS {name}, "));
+        let Some(query) = self.queries.find(&id) else {
+            // It may be one of the library's own ids.
+            return self
+                .read(parameters, Framing::Whole, head, Room::Always)
+                .await;
+        };
+        self.queries.cancel(&query);
+        if kill.wait {
+            query.done().await;
         }
-        sql.truncate(sql.len() - 2);
-        match found {
-            Some(query) => {
-                self.queries.cancel(&query);
-                if kill.wait {
-                    query.done().await;
-                }
-            }
-            None => sql.push_str(" WHERE 0"),
-        }
-        parameters.query = sql;
+        parameters.query = killed_statement(&query, kill.wait);
         let framing = Framing::of(&head.format);
-        self.read(parameters, framing, head).await
-    }
-
-    /// The headers that every answer to a query has.
-    fn describe(&self, headers: &mut HeaderMap, head: &Head) {
-        let mut set = |name: &'static str, value: &str| {
-            // Ids and formats come from the client; what cannot be a header's value is left out.
-            if let Ok(value) = HeaderValue::from_str(value) {
-                headers.insert(HeaderName::from_static(name), value);
-            }
-        };
-        set("x-clickhouse-query-id", &head.query_id);
-        set("x-clickhouse-format", &head.format);
-        set("x-clickhouse-timezone", "UTC");
-        set("x-clickhouse-exception-tag", &head.tag);
-        if !headers.contains_key(CONTENT_TYPE) {
-            let value = HeaderValue::from_static(content_type(&head.format));
-            headers.insert(CONTENT_TYPE, value);
-        }
-        let name = HeaderName::from_static("x-clickhouse-server-display-name");
-        headers.insert(name, self.display_name.clone());
+        self.read(parameters, framing, head, Room::Always).await
     }
 }
 
-/// Puts the statement's beginning from the URL and its rest from the body together, as ClickHouse does.
-async fn join_body(
-    query: String,
-    statement: Statement,
-    input: Input,
-) -> Result<(String, Statement, Input), Exception> {
-    if input.head.is_empty() {
-        return Ok((query, statement, input));
-    }
-    let prefix = if query.is_empty() {
-        query
-    } else {
-        query + "\n"
-    };
-    // Rows need not be UTF-8; a statement must be, and it is in front.
-    let valid = input
-        .head
-        .utf8_chunks()
-        .next()
-        .map_or("", |chunk| chunk.valid());
-    let joined = format!("{prefix}{valid}");
-    let statement = Statement::read(&joined);
-    if let Kind::InsertRows(rows) = &statement.kind
-        && rows.rows_at >= prefix.len()
-        && !(rows.format == "Values" && input.rest.is_none() && valid.len() == input.head.len())
-    {
-        let used = rows.rows_at - prefix.len();
-        let input = Input {
-            head: input.head.slice(used..),
-            rest: input.rest,
-        };
-        let end = rows.rows_at;
-        return Ok((joined[..end].to_owned(), statement, input));
-    }
-    let all = input.all().await?;
-    let text = std::str::from_utf8(&all).map_err(|_| {
-        Exception::new(
-            code::BAD_ARGUMENTS,
-            "BAD_ARGUMENTS",
-            "The statement is not UTF-8",
-        )
-    })?;
-    let joined = format!("{prefix}{text}");
-    let statement = Statement::read(&joined);
-    let nothing = Input {
-        head: Bytes::new(),
-        rest: None,
-    };
-    Ok((joined, statement, nothing))
-}
-
-/// Whether an `INSERT … VALUES` is all here: then the library reads the values as part of the statement, with
-/// expressions and parameters.
-fn runs_whole(rows: &InsertRows, input: &Input) -> bool {
-    rows.format == "Values" && input.head.is_empty() && input.rest.is_none()
-}
-
-/// Refuses what the library would do and a server would not.
-fn check_statement(statement: &Statement) -> Result<(), Exception> {
-    if statement.client_file {
-        return Err(Exception::new(
-            code::INTO_OUTFILE_NOT_ALLOWED,
-            "INTO_OUTFILE_NOT_ALLOWED",
-            "INTO OUTFILE and FROM INFILE are not allowed: the files would be the engine's, not the client's",
-        ));
-    }
-    let refused = if statement.empty {
-        "Syntax error: Empty query"
-    } else if statement.several {
-        "Syntax error (Multi-statements are not allowed)"
-    } else {
-        return Ok(());
-    };
-    Err(Exception::new(code::SYNTAX_ERROR, "SYNTAX_ERROR", refused))
-}
-
-/// How a result in this format is put together.
-fn framing(statement: &Statement, parameters: &Parameters, format: &str) -> Framing {
-    let on = |name| !matches!(parameters.setting(name), None | Some("0" | "false"));
-    let special = statement.totals
-        || on("extremes")
-        || on("output_format_json_array_of_rows")
-        || on("output_format_binary_encode_types_in_binary_format");
-    if statement.kind == Kind::Select && !special {
-        Framing::of(format)
-    } else {
-        Framing::Whole
-    }
+/// A statement that returns what `KILL QUERY` does, so that it comes in any format.
+fn killed_statement(query: &Query, finished: bool) -> String {
+    let status = if finished { "finished" } else { "waiting" };
+    let mut sql = String::from("SELECT ");
+    push_literal(&mut sql, status);
+    sql.push_str(" AS kill_status, ");
+    push_literal(&mut sql, &query.id);
+    sql.push_str(" AS query_id, 'default' AS user, ");
+    push_literal(&mut sql, &query.sql);
+    sql.push_str(" AS query");
+    sql
 }
 
 /// Sends the rows to the insert, and their end once the body has proved it.
@@ -407,7 +279,7 @@ async fn feed(
     client: &Client,
     pieces: &tokio::sync::mpsc::Sender<Piece>,
     ready: [Bytes; 2],
-    mut rest: Option<&mut Incoming>,
+    mut rest: Option<&mut RequestBody>,
 ) -> Result<(), Exception> {
     let feeding = async {
         for bytes in ready.into_iter().filter(|bytes| !bytes.is_empty()) {
@@ -416,7 +288,7 @@ async fn feed(
             }
         }
         if let Some(rest) = &mut rest {
-            while let Some(bytes) = next_piece(rest).await? {
+            while let Some(bytes) = rest.next().await? {
                 if pieces.send(Piece::Data(bytes)).await.is_err() {
                     return Ok(());
                 }
@@ -438,90 +310,4 @@ async fn outcome_of(
     outcome
         .await
         .unwrap_or_else(|_| Err(Exception::internal("The insert's thread is gone")))
-}
-
-/// Reads on, within bounds, so that the client sees the answer instead of a reset.
-async fn discard(rest: &mut Incoming) {
-    let mut discarded = 0;
-    while discarded < MAX_DISCARDED_BYTES {
-        match next_piece(rest).await {
-            Ok(Some(bytes)) => discarded += bytes.len(),
-            Ok(None) | Err(_) => return,
-        }
-    }
-}
-
-fn text(status: StatusCode, text: &'static str) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::text(text));
-    *response.status_mut() = status;
-    let plain = HeaderValue::from_static("text/plain; charset=UTF-8");
-    response.headers_mut().insert(CONTENT_TYPE, plain);
-    response
-}
-
-/// The answer to a query that failed before its first block.
-fn failed(exception: &Exception) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::text(format!("{exception}\n")));
-    *response.status_mut() = exception.status();
-    let headers = response.headers_mut();
-    let plain = HeaderValue::from_static("text/plain; charset=UTF-8");
-    headers.insert(CONTENT_TYPE, plain);
-    let name = HeaderName::from_static("x-clickhouse-exception-code");
-    headers.insert(name, HeaderValue::from(exception.code()));
-    response
-}
-
-fn summarize(headers: &mut HeaderMap, progress: &Progress) {
-    let summary = format!(
-        "{{\"read_rows\":\"{}\",\"read_bytes\":\"{}\",\"written_rows\":\"{}\",\"written_bytes\":\"{}\"}}",
-        progress.read_rows, progress.read_bytes, progress.written_rows, progress.written_bytes
-    );
-    if let Ok(value) = HeaderValue::from_str(&summary) {
-        headers.insert(HeaderName::from_static("x-clickhouse-summary"), value);
-    }
-}
-
-fn content_type(format: &str) -> &'static str {
-    let format = format.to_ascii_lowercase();
-    if format.starts_with("csv") {
-        "text/csv; charset=UTF-8"
-    } else if format.starts_with("tabseparated") || format.starts_with("tsv") {
-        "text/tab-separated-values; charset=UTF-8"
-    } else if format.starts_with("jsoneachrow") || format == "ndjson" || format == "jsonlines" {
-        "application/x-ndjson; charset=UTF-8"
-    } else if format.starts_with("json") {
-        "application/json; charset=UTF-8"
-    } else if format.starts_with("pretty") || format == "vertical" || format == "values" {
-        "text/plain; charset=UTF-8"
-    } else {
-        "application/octet-stream"
-    }
-}
-
-/// Random hexadecimal digits, two for each byte.
-fn random_hexadecimal(bytes: usize) -> String {
-    let mut random = vec![0; bytes];
-    // Names need to differ, not to be secret; without randomness the clock tells them apart.
-    if getrandom::fill(&mut random).is_err() {
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |since| since.as_nanos());
-        for (byte, clock) in random.iter_mut().zip(now.to_le_bytes()) {
-            *byte = clock;
-        }
-    }
-    random.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A name for a query that came without one, in the form of a UUID.
-fn random_uuid() -> String {
-    let digits = random_hexadecimal(16);
-    format!(
-        "{}-{}-4{}-8{}-{}",
-        &digits[..8],
-        &digits[8..12],
-        &digits[13..16],
-        &digits[17..20],
-        &digits[20..]
-    )
 }

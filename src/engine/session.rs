@@ -8,8 +8,9 @@ use super::exception::{Exception, code};
 use super::library::{Connection, Library};
 use super::queries::MARK_SETTING;
 
-/// Most bytes of a result that is formatted whole, as ClickHouse counts them, unless the request says otherwise.
-pub(crate) const DEFAULT_MAX_WHOLE_BYTES: u64 = 1 << 30;
+/// Most bytes of a result that is formatted whole, as ClickHouse counts them in columns, unless the request says
+/// otherwise with `max_result_bytes`. As JSON text they can take six times as much memory.
+pub(crate) const DEFAULT_MAX_WHOLE_BYTES: u64 = 256 << 20;
 
 /// Opens sessions on one directory.
 pub(crate) struct Sessions {

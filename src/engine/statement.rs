@@ -4,6 +4,18 @@
 //! begin, which format was asked for, whether a `SELECT` can stream, and the few statements that are not the
 //! library's to run: `KILL QUERY`, because query ids are this interface's, and files of the client's side.
 
+use super::tokens::{Token, Tokens};
+
+/// The format of rows behind the word `VALUES`.
+pub(crate) const VALUES: &str = "Values";
+
+/// Settings that give a result more than its rows, or its format a frame that it has not otherwise.
+pub(crate) const WHOLE_SETTINGS: [&str; 3] = [
+    "extremes",
+    "output_format_json_array_of_rows",
+    "output_format_binary_encode_types_in_binary_format",
+];
+
 /// What kind of statement it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -55,8 +67,8 @@ pub(crate) struct Statement {
     pub(crate) format: Option<String>,
     /// Whether it reads or writes a file on the client's side, which has none here.
     pub(crate) client_file: bool,
-    /// Whether the result has rows beside its rows, which must not be formatted block by block.
-    pub(crate) totals: bool,
+    /// Whether the result must not be formatted block by block: it has totals, or one of [`WHOLE_SETTINGS`].
+    pub(crate) whole: bool,
     /// Whether there is nothing but blanks and comments.
     pub(crate) empty: bool,
     /// Whether a second statement follows.
@@ -75,13 +87,18 @@ impl Statement {
             _ => Kind::Other,
         };
         let mut tokens = &tokens[..];
+        let mut ends = tokens;
         if tokens.first().is_some_and(|token| token.is("INSERT"))
             && let Some((insert, used)) = read_insert(sql, tokens)
         {
-            kind = Kind::InsertRows(insert);
-            // What follows is data, not SQL.
+            // What follows is data, not SQL; but the library takes `VALUES` as SQL, and what is behind them.
             tokens = &tokens[..used];
+            if insert.format != VALUES {
+                ends = tokens;
+            }
+            kind = Kind::InsertRows(insert);
         }
+        let is_insert = tokens.first().is_some_and(|token| token.is("INSERT"));
         let pair = |first: &str, second: &str| {
             tokens
                 .windows(2)
@@ -93,13 +110,21 @@ impl Statement {
             .map(|pair| pair[1].text.to_owned());
         Self {
             format,
-            client_file: pair("INTO", "OUTFILE") || pair("FROM", "INFILE"),
-            totals: pair("WITH", "TOTALS") || tokens.iter().any(|token| token.is("extremes")),
+            // Tables may have these names where the other statement has the clause.
+            client_file: if is_insert {
+                pair("FROM", "INFILE")
+            } else {
+                pair("INTO", "OUTFILE")
+            },
+            whole: pair("WITH", "TOTALS")
+                || tokens
+                    .iter()
+                    .any(|token| WHOLE_SETTINGS.iter().any(|name| token.is(name))),
             empty: tokens.is_empty(),
-            several: tokens
+            several: ends
                 .iter()
                 .position(|token| token.is(";"))
-                .is_some_and(|at| tokens[at..].iter().any(|token| !token.is(";"))),
+                .is_some_and(|at| ends[at..].iter().any(|token| !token.is(";"))),
             kind,
         }
     }
@@ -157,7 +182,7 @@ fn read_insert(sql: &str, tokens: &[Token<'_>]) -> Option<(InsertRows, usize)> {
                 let end = token.start + token.text.len();
                 let insert = InsertRows {
                     sql: sql[..token.start].to_owned(),
-                    format: "Values".into(),
+                    format: VALUES.into(),
                     rows_at: end,
                 };
                 return Some((insert, at + 1));
@@ -210,154 +235,206 @@ fn skip_to_rows(sql: &str, end: usize) -> usize {
     sql.len() - rest.len()
 }
 
-/// The value of a quoted literal, with the escapes that occur in ids.
+/// The value of a quoted literal.
 fn unquote(literal: &str) -> String {
-    let inner = literal.trim_matches('\'');
-    let mut value = String::with_capacity(inner.len());
-    let mut characters = inner.chars().peekable();
+    let inner = literal.strip_prefix('\'').unwrap_or(literal);
+    unescape(
+        &inner
+            .strip_suffix('\'')
+            .unwrap_or(inner)
+            .replace("''", "\\'"),
+    )
+}
+
+/// Takes the backslashes off that occur in ids; control characters do not.
+pub(crate) fn unescape(text: &str) -> String {
+    let mut value = String::with_capacity(text.len());
+    let mut characters = text.chars();
     while let Some(character) = characters.next() {
         match character {
             '\\' => value.extend(characters.next()),
-            '\'' => {
-                let _ = characters.next_if_eq(&'\'');
-                value.push('\'');
-            }
             other => value.push(other),
         }
     }
     value
 }
 
-/// A word, a quoted text, a number or one other character.
-#[derive(Clone, Copy, Debug)]
-struct Token<'s> {
-    text: &'s str,
-    start: usize,
-    /// How many parentheses, brackets and braces are open around it.
-    depth: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Token<'_> {
-    fn is(&self, word: &str) -> bool {
-        self.text.eq_ignore_ascii_case(word)
-    }
-
-    fn is_word(&self) -> bool {
-        self.text
-            .starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-    }
-}
-
-/// The tokens of a statement, without blanks and comments. Never fails: what is not closed ends with the text.
-struct Tokens<'s> {
-    sql: &'s str,
-    at: usize,
-    depth: usize,
-}
-
-impl<'s> Tokens<'s> {
-    fn new(sql: &'s str) -> Self {
-        Self {
-            sql,
-            at: 0,
-            depth: 0,
+    fn insert(sql: &str) -> (String, String, &str) {
+        match Statement::read(sql).kind {
+            Kind::InsertRows(insert) => (insert.sql, insert.format, &sql[insert.rows_at..]),
+            kind => panic!("{sql}: {kind:?}"),
         }
     }
 
-    /// Where the quoted text that begins at `start` ends.
-    fn quoted_end(&self, start: usize, quote: u8) -> usize {
-        let bytes = self.sql.as_bytes();
-        let mut at = start + 1;
-        while at < bytes.len() {
-            match bytes[at] {
-                b'\\' => at += 1,
-                byte if byte == quote => return at + 1,
-                _ => {}
-            }
-            at += 1;
+    #[test]
+    fn the_rows_of_an_insert_begin_behind_its_format() {
+        for (sql, statement, format, rows) in [
+            (
+                "INSERT INTO t FORMAT CSV\n1\n",
+                "INSERT INTO t ",
+                "CSV",
+                "1\n",
+            ),
+            ("insert into t format CSV 1", "insert into t ", "CSV", "1"),
+            (
+                "INSERT INTO t FORMAT TSV \r\n\n1",
+                "INSERT INTO t ",
+                "TSV",
+                "\n1",
+            ),
+            ("INSERT INTO t FORMAT CSV", "INSERT INTO t ", "CSV", ""),
+            (
+                "INSERT INTO t VALUES (1)",
+                "INSERT INTO t ",
+                "Values",
+                " (1)",
+            ),
+            (
+                "INSERT INTO values VALUES (1)",
+                "INSERT INTO values ",
+                "Values",
+                " (1)",
+            ),
+            (
+                "INSERT INTO db.format FORMAT CSV 1",
+                "INSERT INTO db.format ",
+                "CSV",
+                "1",
+            ),
+            (
+                "INSERT INTO `a b`.\"c`d\" (format, `select`) FORMAT CSV 1",
+                "INSERT INTO `a b`.\"c`d\" (format, `select`) ",
+                "CSV",
+                "1",
+            ),
+            (
+                "INSERT INTO FUNCTION file('x FORMAT y', CSV) FORMAT TSV 1",
+                "INSERT INTO FUNCTION file('x FORMAT y', CSV) ",
+                "TSV",
+                "1",
+            ),
+            (
+                "/* FORMAT */ INSERT -- FORMAT\nINTO t FORMAT CSV\nSELECT",
+                "/* FORMAT */ INSERT -- FORMAT\nINTO t ",
+                "CSV",
+                "SELECT",
+            ),
+            (
+                "INSERT INTO t SETTINGS a = 1 FORMAT CSV 1",
+                "INSERT INTO t SETTINGS a = 1 ",
+                "CSV",
+                "1",
+            ),
+            (
+                "INSERT INTO t FORMAT CSV SETTINGS a = 1, b = 'x'\n1",
+                "INSERT INTO t  SETTINGS a = 1, b = 'x'",
+                "CSV",
+                "1",
+            ),
+        ] {
+            let expected = (statement.to_owned(), format.to_owned(), rows);
+            assert_eq!(insert(sql), expected, "{sql}");
         }
-        bytes.len()
     }
 
-    fn skip_blanks_and_comments(&mut self) {
-        loop {
-            let rest = &self.sql[self.at..];
-            let trimmed = rest.trim_start();
-            self.at += rest.len() - trimmed.len();
-            let skipped = if trimmed.starts_with("--")
-                || trimmed.starts_with("#!")
-                || trimmed.starts_with("# ")
-            {
-                trimmed.find('\n').unwrap_or(trimmed.len())
-            } else if trimmed.starts_with("/*") {
-                comment_length(trimmed)
-            } else {
-                return;
-            };
-            self.at += skipped;
+    #[test]
+    fn an_insert_that_selects_has_no_rows_of_its_own() {
+        for sql in [
+            "INSERT INTO t SELECT 1 FORMAT CSV",
+            "INSERT INTO t (a) SELECT 1",
+            "INSERT INTO t (SELECT 1)",
+            "INSERT INTO t WITH 1 AS x SELECT x",
+            "INSERT INTO t",
+            "INSERT",
+        ] {
+            assert_eq!(Statement::read(sql).kind, Kind::Other, "{sql}");
         }
     }
-}
 
-/// Length of the comment that `text` begins with; comments nest.
-fn comment_length(text: &str) -> usize {
-    let mut depth = 0_usize;
-    let mut at = 0;
-    let bytes = text.as_bytes();
-    while at < bytes.len() {
-        if bytes[at..].starts_with(b"/*") {
-            depth += 1;
-            at += 2;
-        } else if bytes[at..].starts_with(b"*/") {
-            depth -= 1;
-            at += 2;
-            if depth == 0 {
-                return at;
-            }
-        } else {
-            at += 1;
+    #[test]
+    fn only_the_statements_own_format_counts() {
+        for (sql, format) in [
+            ("SELECT 1 FORMAT CSV", Some("CSV")),
+            ("SELECT 1 FORMAT CSV SETTINGS a = 1;", Some("CSV")),
+            ("SELECT 1 -- FORMAT CSV", None),
+            ("SELECT 'FORMAT CSV', $a$ FORMAT CSV $a$", None),
+            ("SELECT * FROM (SELECT 1 FORMAT CSV)", None),
+            ("SELECT `format` FROM t", None),
+        ] {
+            assert_eq!(Statement::read(sql).format.as_deref(), format, "{sql}");
         }
     }
-    bytes.len()
-}
 
-impl<'s> Iterator for Tokens<'s> {
-    type Item = Token<'s>;
+    #[test]
+    fn files_of_the_client_are_told_from_tables_of_that_name() {
+        for (sql, client_file) in [
+            ("SELECT 1 INTO OUTFILE 'x'", true),
+            ("SELECT 1 INTO /* */ outfile 'x'", true),
+            ("INSERT INTO t FROM INFILE 'x' FORMAT CSV", true),
+            ("INSERT INTO outfile FORMAT CSV", false),
+            ("SELECT * FROM infile", false),
+            ("SELECT 'INTO OUTFILE'", false),
+        ] {
+            assert_eq!(Statement::read(sql).client_file, client_file, "{sql}");
+        }
+    }
 
-    fn next(&mut self) -> Option<Token<'s>> {
-        self.skip_blanks_and_comments();
-        let start = self.at;
-        let rest = &self.sql[start..];
-        let first = rest.chars().next()?;
-        let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let end = match first {
-            '\'' | '"' | '`' => self.quoted_end(start, first as u8),
-            c if word(c) => start + rest.find(|c| !word(c)).unwrap_or(rest.len()),
-            '$' => heredoc_end(rest).map_or(start + 1, |length| start + length),
-            c => start + c.len_utf8(),
+    #[test]
+    fn one_statement_is_told_from_several() {
+        for (sql, several) in [
+            ("SELECT 1", false),
+            ("SELECT 1;", false),
+            ("SELECT 1;; -- end", false),
+            ("SELECT ';' /* ; */", false),
+            ("SELECT 1; SELECT 2", true),
+            ("INSERT INTO t VALUES (';'), ('a\\';');", false),
+            ("INSERT INTO t VALUES (1); DROP TABLE t", true),
+            ("INSERT INTO t FORMAT CSV\n1;2", false),
+        ] {
+            assert_eq!(Statement::read(sql).several, several, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_kill_of_one_query_is_read_and_others_are_not() {
+        let kill = |sql: &str| match Statement::read(sql).kind {
+            Kind::Kill(kill) => Some((kill.query_id, kill.wait)),
+            _ => None,
         };
-        if matches!(first, ')' | ']' | '}') {
-            self.depth = self.depth.saturating_sub(1);
+        let literal = |id: &str, wait| Some((Text::Literal(id.to_owned()), wait));
+        for (sql, expected) in [
+            ("KILL QUERY WHERE query_id = 'x'", literal("x", false)),
+            (
+                "kill query where query_id='it\\'s' sync;",
+                literal("it's", true),
+            ),
+            (
+                "KILL QUERY WHERE query_id = '''' ASYNC FORMAT JSON",
+                literal("'", false),
+            ),
+            (
+                "KILL QUERY WHERE query_id = {id:String}",
+                Some((Text::Parameter("id".to_owned()), false)),
+            ),
+            ("KILL QUERY WHERE query_id = 'x' OR 1", None),
+            ("KILL QUERY WHERE user = 'x'", None),
+            ("KILL MUTATION WHERE table = 'x'", None),
+        ] {
+            assert_eq!(kill(sql), expected, "{sql}");
         }
-        let token = Token {
-            text: &self.sql[start..end],
-            start,
-            depth: self.depth,
-        };
-        if matches!(first, '(' | '[' | '{') {
-            self.depth += 1;
-        }
-        self.at = end;
-        Some(token)
     }
-}
 
-/// Length of the `$tag$…$tag$` that `text` begins with, if it does.
-fn heredoc_end(text: &str) -> Option<usize> {
-    let tag_end = text[1..].find('$')? + 2;
-    let tag = &text[..tag_end];
-    tag[1..tag_end - 1]
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || c == '_')
-        .then(|| text[tag_end..].find(tag).map(|at| tag_end + at + tag_end))?
+    #[test]
+    fn nothing_that_is_cut_or_strange_panics() {
+        let sql = "INSERT INTO `é`.\"x\" (a) /* /* ☃ */ */ SETTINGS a = 'ü\\' , b = $t$ ; $t$ FORMAT CSV \
+                   SETTINGS c = 1 \r\n{\u{0}";
+        for (at, _) in sql.char_indices() {
+            Statement::read(&sql[..at]);
+            Statement::read(&sql[at..]);
+        }
+    }
 }

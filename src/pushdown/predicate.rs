@@ -8,7 +8,7 @@ use crate::request::ExportRequest;
 /// How long before the fence an insert must have begun for its rows to be certainly visible, in milliseconds.
 ///
 /// `ingested_at` is one value an INSERT, taken when it begins; its rows appear when it ends.
-pub const DEFAULT_SETTLE_MS: i64 = 600_000;
+pub(crate) const DEFAULT_SETTLE_MS: i64 = 600_000;
 
 /// The moment an export began, by ClickHouse's clock, in milliseconds since 1970-01-01T00:00:00Z.
 ///
@@ -63,7 +63,12 @@ pub(super) fn push_where(statement: &mut Statement, request: &ExportRequest, fen
                 } else {
                     statement.text.push_str("(1");
                 }
-                push_interval(statement, &format!("_{index}"), interval.from, interval.until);
+                push_interval(
+                    statement,
+                    &format!("_{index}"),
+                    interval.from,
+                    interval.until,
+                );
                 statement.text.push(')');
             }
             statement.text.push(')');
@@ -73,9 +78,9 @@ pub(super) fn push_where(statement: &mut Statement, request: &ExportRequest, fen
         statement.text.push_str("\n  AND 0");
     }
 
-    statement.text.push_str(
-        "\n  AND ingested_at <= fromUnixTimestamp64Milli({fence:Int64}, 'UTC')",
-    );
+    statement
+        .text
+        .push_str("\n  AND ingested_at <= fromUnixTimestamp64Milli({fence:Int64}, 'UTC')");
     statement.int_parameter("fence", fence.now);
     if !request.include_bots {
         statement.text.push_str("\n  AND is_bot = 0");

@@ -106,7 +106,9 @@ pub fn proof(request: &ExportRequest, table: &str, fence: Fence, last: Option<Ke
             "SELECT\n  countIf(NOT ({AFTER_LAST}) AND NOT ({FRESH})) AS settled,\n  countIf(NOT ({AFTER_LAST})) AS up_to,\n  \
              countIf({AT_LAST}) AS at,\n  countIf({AFTER_LAST}) AS behind\nFROM {table}\n"
         ),
-        None => format!("SELECT toUInt64(0) AS settled, toUInt64(0) AS up_to, toUInt64(0) AS at, count() AS behind\nFROM {table}\n"),
+        None => format!(
+            "SELECT toUInt64(0) AS settled, toUInt64(0) AS up_to, toUInt64(0) AS at, count() AS behind\nFROM {table}\n"
+        ),
     });
     if let Some(last) = last {
         statement.int_parameter("settled", fence.settled());

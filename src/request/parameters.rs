@@ -50,7 +50,10 @@ impl ExportRequest {
             let name = decode(name).map_err(|_| {
                 Error::validation(
                     quoted(name),
-                    format!("the parameter name `{}` is not UTF-8 behind its percent signs", quoted(name)),
+                    format!(
+                        "the parameter name `{}` is not UTF-8 behind its percent signs",
+                        quoted(name)
+                    ),
                 )
             })?;
             let value = decode(value).map_err(|_| {
@@ -97,7 +100,10 @@ impl ExportRequest {
             Format::from_name(&name).ok_or_else(|| {
                 Error::validation(
                     "format",
-                    format!("format `{}` is not one of csv, json, ndjson, parquet", quoted(&name)),
+                    format!(
+                        "format `{}` is not one of csv, json, ndjson, parquet",
+                        quoted(&name)
+                    ),
                 )
             })
         })?;
@@ -169,11 +175,17 @@ fn date(field: &'static str, value: Option<String>) -> Result<NaiveDate> {
     if !shaped {
         return Err(Error::validation(
             field,
-            format!("{field} `{}` is not a day written as YYYY-MM-DD", quoted(&text)),
+            format!(
+                "{field} `{}` is not a day written as YYYY-MM-DD",
+                quoted(&text)
+            ),
         ));
     }
     NaiveDate::parse_from_str(&text, "%Y-%m-%d").map_err(|_| {
-        Error::validation(field, format!("{field} {text} is not a day of the calendar"))
+        Error::validation(
+            field,
+            format!("{field} {text} is not a day of the calendar"),
+        )
     })
 }
 
@@ -184,7 +196,10 @@ fn event_type_of(name: &str) -> Result<EventType> {
         .ok_or_else(|| {
             Error::validation(
                 "event_type",
-                format!("event_type `{}` is neither pageview nor event", quoted(name)),
+                format!(
+                    "event_type `{}` is neither pageview nor event",
+                    quoted(name)
+                ),
             )
         })
 }

@@ -42,10 +42,23 @@ mod tests {
     #[test]
     fn an_identifier_holds_only_what_is_safe_in_a_path_and_a_header() {
         for good in ["site_a", "site_abc123", "site_A-b_9"] {
-            assert_eq!(WebsiteId::parse(good).map(|id| id.to_string()).as_deref(), Some(good));
+            assert_eq!(
+                WebsiteId::parse(good).map(|id| id.to_string()).as_deref(),
+                Some(good)
+            );
         }
         let long = format!("site_{}", "a".repeat(65));
-        for bad in ["", "site_", "abc", "Site_a", "site_a b", "site_a/../b", "site_é", "site_a\r\nX: y", &long] {
+        for bad in [
+            "",
+            "site_",
+            "abc",
+            "Site_a",
+            "site_a b",
+            "site_a/../b",
+            "site_é",
+            "site_a\r\nX: y",
+            &long,
+        ] {
             assert_eq!(WebsiteId::parse(bad), None, "{bad:?}");
         }
     }

@@ -96,13 +96,19 @@ impl Window {
             if !YEARS.contains(&date.year()) {
                 return Err(Error::validation(
                     field,
-                    format!("{field} {date} is out of reach: the years {} to {} can be stored", YEARS.start(), YEARS.end()),
+                    format!(
+                        "{field} {date} is out of reach: the years {} to {} can be stored",
+                        YEARS.start(),
+                        YEARS.end()
+                    ),
                 ));
             }
             if zone != Tz::UTC && date.year() > LAST_ZONE_YEAR {
                 return Err(Error::validation(
                     field,
-                    format!("{field} {date} in {zone}: the zone's changes are known up to {LAST_ZONE_YEAR}, so use UTC"),
+                    format!(
+                        "{field} {date} in {zone}: the zone's changes are known up to {LAST_ZONE_YEAR}, so use UTC"
+                    ),
                 ));
             }
         }
@@ -164,11 +170,7 @@ fn offset_seconds(zone: Tz, instant_ms: i64) -> i64 {
     let utc = DateTime::from_timestamp_millis(instant_ms)
         .unwrap_or_default()
         .naive_utc();
-    i64::from(
-        zone.offset_from_utc_datetime(&utc)
-            .fix()
-            .local_minus_utc(),
-    )
+    i64::from(zone.offset_from_utc_datetime(&utc).fix().local_minus_utc())
 }
 
 /// Cuts the time around the window at the zone's transitions.
@@ -220,7 +222,9 @@ fn offsets(inside: &[(Interval, i64)], zone: Tz) -> Result<Offsets> {
     let mut offsets: Option<Offsets> = None;
     let mut current = 0;
     for &(interval, seconds) in inside {
-        let minutes = i16::try_from(seconds / 60).ok().filter(|_| seconds % 60 == 0);
+        let minutes = i16::try_from(seconds / 60)
+            .ok()
+            .filter(|_| seconds % 60 == 0);
         let Some(minutes) = minutes else {
             let instant = DateTime::from_timestamp_millis(interval.from).unwrap_or_default();
             return Err(Error::validation(
@@ -251,4 +255,3 @@ fn offsets(inside: &[(Interval, i64)], zone: Tz) -> Result<Offsets> {
         transitions: Vec::new(),
     }))
 }
-

@@ -58,13 +58,19 @@ impl Keys {
     }
 
     fn remembered(&self, hash: &KeyHash) -> Option<KeyRecord> {
-        let found = self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let found = self
+            .found
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         let (at, record) = found.get(hash)?;
         (at.elapsed() < REMEMBERED).then(|| record.clone())
     }
 
     fn remember(&self, hash: KeyHash, record: KeyRecord) {
-        let mut found = self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut found = self
+            .found
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         if found.len() >= MAX_REMEMBERED {
             found.retain(|_, (at, _)| at.elapsed() < REMEMBERED);
             self.rate.retain_recent();

@@ -64,14 +64,12 @@ impl hyper::body::Body for Body {
         match &mut self.content {
             Content::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Content::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Content::Export(chunks) => {
-                Poll::Ready(match ready!(chunks.poll_recv(cx)) {
-                    Some(Ok(Some(chunk))) => Some(Ok(Frame::data(chunk))),
-                    Some(Ok(None)) => None,
-                    Some(Err(error)) => Some(Err(error)),
-                    None => Some(Err(Error::internal("the export's task stopped"))),
-                })
-            }
+            Content::Export(chunks) => Poll::Ready(match ready!(chunks.poll_recv(cx)) {
+                Some(Ok(Some(chunk))) => Some(Ok(Frame::data(chunk))),
+                Some(Ok(None)) => None,
+                Some(Err(error)) => Some(Err(error)),
+                None => Some(Err(Error::internal("the export's task stopped"))),
+            }),
         }
     }
 

@@ -30,7 +30,10 @@ pub(super) async fn export(
     if !key.opens(wanted.website.as_str()) {
         return Err(Error::new(
             ErrorKind::Forbidden,
-            format!("the key does not open {}: use one made for it", wanted.website),
+            format!(
+                "the key does not open {}: use one made for it",
+                wanted.website
+            ),
         ));
     }
     let fence = service.catalog.fence(&wanted.website).await?;

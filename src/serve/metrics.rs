@@ -1,6 +1,8 @@
 //! What Prometheus reads at `/metrics`.
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::error::{Error, Result};
@@ -59,12 +61,24 @@ impl Metrics {
         // Where a recorder is set already, this handle just renders nothing of it.
         let _ = metrics::set_global_recorder(recorder);
         describe_gauge!(RUNNING, Unit::Count, "Exports that run now.");
-        describe_counter!(FINISHED, Unit::Count, "Exports that ended, by format and outcome.");
+        describe_counter!(
+            FINISHED,
+            Unit::Count,
+            "Exports that ended, by format and outcome."
+        );
         describe_counter!(ROWS, Unit::Count, "Rows written into files, by format.");
         describe_counter!(BYTES, Unit::Bytes, "Bytes handed to clients, by format.");
         describe_counter!(RESPONSES, Unit::Count, "Responses by status.");
-        describe_histogram!(FIRST_BYTE, Unit::Seconds, "Time from a request to its first chunk, by format.");
-        describe_histogram!(DURATION, Unit::Seconds, "Time from a request to its last chunk, by format.");
+        describe_histogram!(
+            FIRST_BYTE,
+            Unit::Seconds,
+            "Time from a request to its first chunk, by format."
+        );
+        describe_histogram!(
+            DURATION,
+            Unit::Seconds,
+            "Time from a request to its last chunk, by format."
+        );
         gauge!(RUNNING).set(0.0);
         Ok(Self { handle })
     }

@@ -67,7 +67,9 @@ async fn dispatch(
     if uri.path_and_query().map_or(0, |path| path.as_str().len()) > MAX_URI_BYTES {
         return Err(Error::new(
             ErrorKind::BadRequest(414),
-            format!("the request's URI is longer than {MAX_URI_BYTES} bytes: leave out what is not a parameter"),
+            format!(
+                "the request's URI is longer than {MAX_URI_BYTES} bytes: leave out what is not a parameter"
+            ),
         ));
     }
     let headers: usize = request
@@ -78,7 +80,9 @@ async fn dispatch(
     if headers > MAX_HEADER_BYTES {
         return Err(Error::new(
             ErrorKind::BadRequest(431),
-            format!("the header fields are larger than {MAX_HEADER_BYTES} bytes: send fewer or shorter ones"),
+            format!(
+                "the header fields are larger than {MAX_HEADER_BYTES} bytes: send fewer or shorter ones"
+            ),
         ));
     }
     let route = path(uri.path())?;
@@ -91,7 +95,10 @@ async fn dispatch(
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(Error::new(
             ErrorKind::MethodNotAllowed,
-            format!("{} is not possible here: use GET or HEAD", short(request.method().as_str())),
+            format!(
+                "{} is not possible here: use GET or HEAD",
+                short(request.method().as_str())
+            ),
         ));
     }
     match route {

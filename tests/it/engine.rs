@@ -89,6 +89,10 @@ async fn an_answer_names_its_query_its_format_and_its_tag() {
     assert_eq!(answer.header("x-clickhouse-query-id"), Some("named"));
     assert_eq!(answer.header("x-clickhouse-format"), Some("JSONEachRow"));
     assert_eq!(answer.header("x-clickhouse-timezone"), Some("UTC"));
+    let zone = http()
+        .post("/", "SELECT timezone(), serverTimezone()")
+        .await;
+    assert_eq!(zone.text(), "UTC\tUTC\n");
     assert_eq!(
         answer.header("x-clickhouse-exception-tag").map(str::len),
         Some(16)
@@ -126,7 +130,7 @@ impl Visit {
         Self {
             id,
             url: format!("/page/{id}\n\t\0'\\"),
-            score: (id % 3 != 0).then_some(-7),
+            score: (!id.is_multiple_of(3)).then_some(-7),
         }
     }
 }
@@ -204,6 +208,16 @@ async fn formats_that_cannot_stream_are_one_document() {
     let totals =
         "SELECT number % 2 AS x, count() FROM numbers(10) GROUP BY x WITH TOTALS ORDER BY x";
     assert_eq!(http.post("/", totals).await.text(), "0\t5\n1\t5\n\n0\t10\n");
+}
+
+#[tokio::test]
+async fn a_result_that_cannot_stream_is_bounded_and_an_insert_of_any_size_is_not() {
+    let http = http();
+    let large = "SELECT number FROM numbers(50000000)";
+    let whole = http.post("/?default_format=JSON", large).await;
+    assert_exception(&whole, 500, 396);
+    let insert = format!("INSERT INTO FUNCTION null('x UInt64') {large}");
+    assert_eq!(http.post("/", &insert).await.status, 200);
 }
 
 #[tokio::test]
@@ -421,6 +435,10 @@ async fn one_query_too_many_is_refused() {
     let mut first = http.open(head.as_bytes()).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_exception(&http.post("/", "SELECT 1").await, 500, 202);
+    let kill = http
+        .post("/", "KILL QUERY WHERE query_id = 'unknown'")
+        .await;
+    assert_eq!((kill.status, kill.text()), (200, ""));
     assert_eq!(read_answer(&mut first).await.text(), "0\n");
     assert_eq!(http.post("/", "SELECT 1").await.text(), "1\n");
 }
@@ -473,7 +491,8 @@ async fn a_query_killed_while_its_client_is_slow_ends_in_an_exception() {
         .await;
     let mut first = [0; 4096];
     slow.read_exact(&mut first).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // Until every buffer is full and the query's thread waits.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
     let start = Instant::now();
     let client = clickhouse().await.client;
     let status: String = client
@@ -692,12 +711,58 @@ async fn an_insert_that_fails_says_why_and_writes_nothing() {
         Some("33")
     );
     assert_eq!(count_visits(&database.client).await, 0);
-    let compressed = http.head(
-        "POST",
-        &target,
-        "Content-Encoding: zstd\r\nContent-Length: 0\r\n",
-    );
-    assert_exception(&http.send(compressed.as_bytes()).await, 500, 89);
+}
+
+fn lz4(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    std::io::Write::write_all(&mut encoder, bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 1).unwrap()
+}
+
+#[tokio::test]
+async fn compressed_inserts_are_taken_whole_or_not_at_all() {
+    let database = clickhouse().await;
+    database
+        .client
+        .query(CREATE_VISITS)
+        .execute()
+        .await
+        .unwrap();
+    let http = http();
+    let target = format!("/?database={}", database.config.database);
+    let send = async |encoding: &str, body: &[u8]| {
+        let headers = format!(
+            "Content-Encoding: {encoding}\r\nContent-Length: {}\r\n",
+            body.len()
+        );
+        let mut request = http.head("POST", &target, &headers).into_bytes();
+        request.extend_from_slice(body);
+        http.send(&request).await
+    };
+    let mut rows = b"INSERT INTO visits (id) FORMAT RowBinary\n".to_vec();
+    rows.extend((0..500_000_u64).flat_map(u64::to_le_bytes));
+    let (front, back) = rows.split_at(1_000_001);
+    let mut expected = 0;
+    for (encoding, compress) in [("lz4", lz4 as fn(&[u8]) -> Vec<u8>), ("zstd", zstd)] {
+        let frame = compress(&rows);
+        let cut = send(encoding, &frame[..frame.len() / 2]).await;
+        assert_exception(&cut, 500, 271);
+        let garbage = send(encoding, &rows).await;
+        assert_exception(&garbage, 500, 271);
+        assert_eq!(count_visits(&database.client).await, expected, "{encoding}");
+        let two_frames = [compress(front), compress(back)].concat();
+        for body in [frame, two_frames] {
+            let answer = send(encoding, &body).await;
+            assert_eq!((answer.status, answer.text()), (200, ""), "{encoding}");
+            expected += 500_000;
+            assert_eq!(count_visits(&database.client).await, expected, "{encoding}");
+        }
+    }
+    assert_exception(&send("br", b"x").await, 500, 89);
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use rowspout::config::ClickHouse;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::service::{TestService, config};
 use crate::support::insert::{self, database};
+use crate::support::service::{TestService, config};
 use crate::support::{OwnEngine, TestDatabase};
 
 const RANGE: &str = "start_date=2026-01-01&end_date=2026-03-31&include_bots=true";
@@ -28,12 +28,24 @@ async fn traffic(rows: u64) -> TestDatabase {
 }
 
 /// Runs `rowspout export` into a folder of its own.
-fn export_to_file(clickhouse: &ClickHouse, table: &str, format: &str) -> (tempfile::TempDir, std::process::Child) {
+fn export_to_file(
+    clickhouse: &ClickHouse,
+    table: &str,
+    format: &str,
+) -> (tempfile::TempDir, std::process::Child) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = Command::new(env!("CARGO_BIN_EXE_rowspout"));
     command
         .current_dir(folder.path())
-        .args(["export", "--site", "site_demo", "--start", "2026-01-01", "--end", "2026-03-31"])
+        .args([
+            "export",
+            "--site",
+            "site_demo",
+            "--start",
+            "2026-01-01",
+            "--end",
+            "2026-03-31",
+        ])
         .args(["--include-bots", "--format", format, "-o", "file"])
         .env("ROWSPOUT_CLICKHOUSE_URL", &clickhouse.url)
         .env("ROWSPOUT_CLICKHOUSE_DATABASE", &clickhouse.database)
@@ -63,18 +75,33 @@ async fn a_query_that_fails_after_a_million_rows_aborts_every_format() {
     let sql = "CREATE VIEW failing AS SELECT * REPLACE (if(throwIf(timestamp >= (SELECT timestamp FROM events \
                WHERE website_id = 'site_demo' ORDER BY timestamp, event_id LIMIT 1 OFFSET 1100000), \
                'broken on purpose') = 0, url, '') AS url) FROM events";
-    database.client.query_raw(sql).execute().await.expect("a view");
+    database
+        .client
+        .query_raw(sql)
+        .execute()
+        .await
+        .expect("a view");
     let mut settings = config(&database.config);
     settings.events_table = "failing".into();
     let service = TestService::start_with(settings).await;
     for format in FORMATS {
-        let answer = service.export("site_demo", &format!("{RANGE}&format={format}")).await;
+        let answer = service
+            .export("site_demo", &format!("{RANGE}&format={format}"))
+            .await;
         assert_eq!(answer.status, 200, "the first rows were fine");
-        assert!(answer.body.is_err(), "{format} ended as if it were complete");
+        assert!(
+            answer.body.is_err(),
+            "{format} ended as if it were complete"
+        );
 
         let (folder, child) = export_to_file(&database.config, "failing", format);
         let output = child.wait_with_output().expect("it ends");
-        assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         assert_no_file(&folder);
     }
 }
@@ -83,18 +110,28 @@ async fn a_query_that_fails_after_a_million_rows_aborts_every_format() {
 async fn a_query_that_fails_before_its_first_row_gets_a_status() {
     let database = traffic(1_000).await;
     let sql = "CREATE VIEW failing AS SELECT * REPLACE (if(throwIf(1, 'secret detail') = 0, url, '') AS url) FROM events";
-    database.client.query_raw(sql).execute().await.expect("a view");
+    database
+        .client
+        .query_raw(sql)
+        .execute()
+        .await
+        .expect("a view");
     let mut settings = config(&database.config);
     settings.events_table = "failing".into();
     let service = TestService::start_with(settings).await;
     for format in FORMATS {
-        let answer = service.export("site_demo", &format!("{RANGE}&format={format}")).await;
+        let answer = service
+            .export("site_demo", &format!("{RANGE}&format={format}"))
+            .await;
         assert_eq!(answer.status, 500);
         let error = answer.error();
         assert_eq!(error["code"], "internal");
         let message = error["message"].as_str().expect("a message");
         let id = answer.headers["x-export-id"].to_str().expect("an id");
-        assert!(message.contains(id) && !message.contains("secret"), "{message}");
+        assert!(
+            message.contains(id) && !message.contains("secret"),
+            "{message}"
+        );
     }
 }
 
@@ -102,7 +139,12 @@ async fn a_query_that_fails_before_its_first_row_gets_a_status() {
 async fn a_query_that_takes_too_long_before_its_first_row_is_a_timeout() {
     let database = traffic(1_000).await;
     let sql = "CREATE VIEW slow AS SELECT * REPLACE (if(sleepEachRow(0.1) = 0, url, '') AS url) FROM events";
-    database.client.query_raw(sql).execute().await.expect("a view");
+    database
+        .client
+        .query_raw(sql)
+        .execute()
+        .await
+        .expect("a view");
     let mut settings = config(&database.config);
     settings.events_table = "slow".into();
     settings.max_query = Duration::from_secs(1);
@@ -162,21 +204,29 @@ async fn cutting_proxy(url: &str, cut_after: usize, reset: bool) -> (String, Arc
 async fn a_cut_connection_to_clickhouse_aborts_every_format() {
     let database = traffic(300_000).await;
     for cut_after in [100_000, 10_000_000] {
-        let (url, armed) = cutting_proxy(&database.config.url, cut_after, cut_after > 1_000_000).await;
+        let (url, armed) =
+            cutting_proxy(&database.config.url, cut_after, cut_after > 1_000_000).await;
         let mut behind = database.config.clone();
         behind.url = url;
         // The proxy's address is another host than the engine's own, which is loopback all the same.
         let service = TestService::start(&behind).await;
         armed.store(true, Ordering::Relaxed);
         for format in FORMATS {
-            let answer = service.export("site_demo", &format!("{RANGE}&format={format}")).await;
+            let answer = service
+                .export("site_demo", &format!("{RANGE}&format={format}"))
+                .await;
             assert!(
                 answer.status != 200 || answer.body.is_err(),
                 "{format} cut after {cut_after} bytes ended as if it were complete"
             );
             let (folder, child) = export_to_file(&behind, "events", format);
             let output = child.wait_with_output().expect("it ends");
-            assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+            assert_eq!(
+                output.status.code(),
+                Some(1),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
             assert_no_file(&folder);
         }
     }
@@ -198,14 +248,19 @@ async fn an_engine_killed_in_mid_export_leaves_no_file_and_no_complete_response(
     let service = TestService::start(&database.config).await;
 
     // A client that has read the head and a little of the body, and waits.
-    let mut stream = TcpStream::connect(service.address).await.expect("a connection");
+    let mut stream = TcpStream::connect(service.address)
+        .await
+        .expect("a connection");
     let request = format!(
         "GET /api/websites/site_demo/export?{RANGE} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
         service.key
     );
     stream.write_all(request.as_bytes()).await.expect("sent");
     let mut buffer = vec![0; 64 << 10];
-    stream.read_exact(&mut buffer).await.expect("some of the body");
+    stream
+        .read_exact(&mut buffer)
+        .await
+        .expect("some of the body");
     assert!(buffer.starts_with(b"HTTP/1.1 200"));
     let (folder, child) = export_to_file(&database.config, "events", "csv");
     // Long enough to have begun, not to have ended.
@@ -214,7 +269,10 @@ async fn an_engine_killed_in_mid_export_leaves_no_file_and_no_complete_response(
 
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest).await;
-    assert!(!rest.ends_with(b"0\r\n\r\n"), "the response ended as if it were complete");
+    assert!(
+        !rest.ends_with(b"0\r\n\r\n"),
+        "the response ended as if it were complete"
+    );
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(1));
     assert_no_file(&folder);
@@ -225,7 +283,9 @@ async fn the_query_of_a_client_that_left_is_gone_within_a_second() {
     let database = traffic(2_000_000).await;
     let service = TestService::start(&database.config).await;
     for format in ["csv", "parquet"] {
-        let mut stream = TcpStream::connect(service.address).await.expect("a connection");
+        let mut stream = TcpStream::connect(service.address)
+            .await
+            .expect("a connection");
         let request = format!(
             "GET /api/websites/site_demo/export?{RANGE}&format={format} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
             service.key
@@ -246,11 +306,17 @@ async fn the_query_of_a_client_that_left_is_gone_within_a_second() {
                 .await
                 .expect("a count")
         };
-        assert!(running().await > 0, "{format}: the query has ended before the client left");
+        assert!(
+            running().await > 0,
+            "{format}: the query has ended before the client left"
+        );
         drop(stream);
         let left = Instant::now();
         while running().await > 0 {
-            assert!(left.elapsed() < Duration::from_secs(1), "{format}: the query still runs");
+            assert!(
+                left.elapsed() < Duration::from_secs(1),
+                "{format}: the query still runs"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -260,8 +326,14 @@ async fn the_query_of_a_client_that_left_is_gone_within_a_second() {
 async fn exports_in_flight_finish_when_the_service_is_told_to_stop() {
     let database = traffic(500_000).await;
     let mut service = TestService::start(&database.config).await;
-    let whole = service.export("site_demo", RANGE).await.body.expect("complete");
-    let mut stream = TcpStream::connect(service.address).await.expect("a connection");
+    let whole = service
+        .export("site_demo", RANGE)
+        .await
+        .body
+        .expect("complete");
+    let mut stream = TcpStream::connect(service.address)
+        .await
+        .expect("a connection");
     let request = format!(
         "GET /api/websites/site_demo/export?{RANGE} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\r\n",
         service.key
@@ -283,7 +355,9 @@ async fn more_exports_than_allowed_are_refused_with_a_time_to_retry() {
     let mut settings = config(&database.config);
     settings.max_exports = 1;
     let service = TestService::start_with(settings).await;
-    let mut stream = TcpStream::connect(service.address).await.expect("a connection");
+    let mut stream = TcpStream::connect(service.address)
+        .await
+        .expect("a connection");
     let request = format!(
         "GET /api/websites/site_demo/export?{RANGE} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
         service.key
@@ -297,8 +371,16 @@ async fn more_exports_than_allowed_are_refused_with_a_time_to_retry() {
     assert!(answer.headers.contains_key("retry-after"));
     drop(stream);
     let left = Instant::now();
-    while service.export("site_demo", "start_date=2026-01-01&end_date=2026-01-01").await.status != 200 {
-        assert!(left.elapsed() < Duration::from_secs(5), "the place was not given back");
+    while service
+        .export("site_demo", "start_date=2026-01-01&end_date=2026-01-01")
+        .await
+        .status
+        != 200
+    {
+        assert!(
+            left.elapsed() < Duration::from_secs(5),
+            "the place was not given back"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -2,8 +2,8 @@
 
 use hyper::{Method, StatusCode};
 
-use crate::support::service::{Answer, TestService};
 use crate::support::insert::{self, database};
+use crate::support::service::{Answer, TestService};
 
 const RANGE: &str = "start_date=2026-03-01&end_date=2026-03-07";
 
@@ -36,18 +36,26 @@ async fn an_empty_range_is_an_empty_file_in_every_format() {
         ("json", "application/json", "[]"),
         ("ndjson", "application/x-ndjson", ""),
     ] {
-        let answer = service.export("site_a", &format!("{RANGE}&format={format}")).await;
+        let answer = service
+            .export("site_a", &format!("{RANGE}&format={format}"))
+            .await;
         assert_eq!(answer.status, StatusCode::OK);
         assert_eq!(answer.headers["content-type"], content_type);
         assert_eq!(
             answer.headers["content-disposition"],
-            format!("attachment; filename=\"events_site_a_2026-03-01_2026-03-07.{format}\"").as_str()
+            format!("attachment; filename=\"events_site_a_2026-03-01_2026-03-07.{format}\"")
+                .as_str()
         );
         assert_eq!(answer.headers["accept-ranges"], "none");
         assert_eq!(answer.text(), body);
     }
-    let answer = service.export("site_a", &format!("{RANGE}&format=parquet")).await;
-    assert_eq!(answer.headers["content-type"], "application/vnd.apache.parquet");
+    let answer = service
+        .export("site_a", &format!("{RANGE}&format=parquet"))
+        .await;
+    assert_eq!(
+        answer.headers["content-type"],
+        "application/vnd.apache.parquet"
+    );
     let file = answer.body.expect("a complete file");
     let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file)
         .expect("a Parquet file");
@@ -61,33 +69,115 @@ async fn every_bad_parameter_is_refused_by_name_with_its_remedy() {
     for (query, field, says) in [
         ("end_date=2026-03-07", "start_date", "missing"),
         ("start_date=2026-03-07", "end_date", "missing"),
-        ("start_date=&end_date=2026-03-07", "start_date", "YYYY-MM-DD"),
-        ("start_date=2026-3-1&end_date=2026-03-07", "start_date", "YYYY-MM-DD"),
-        ("start_date=2026-02-30&end_date=2026-03-07", "start_date", "calendar"),
-        ("start_date=2026-03-08&end_date=2026-03-07", "end_date", "swap"),
-        ("start_date=2026-01-01&end_date=2026-04-01", "end_date", "91 days"),
-        ("start_date=0000-01-01&end_date=0000-01-02", "start_date", "out of reach"),
-        ("start_date=2026-03-01&end_date=2026-03-07&format=xlsx", "format", "ndjson"),
-        ("start_date=2026-03-01&end_date=2026-03-07&format=", "format", "csv"),
-        ("start_date=2026-03-01&end_date=2026-03-07&timezone=Mars/Olympus", "timezone", "IANA"),
-        ("start_date=2026-03-01&end_date=2026-03-07&timezone=europe/berlin", "timezone", "Europe/Berlin"),
-        ("start_date=2026-03-01&end_date=2026-03-07&timezone=Etc/GMT+5", "timezone", "%2B"),
-        ("start_date=1970-03-01&end_date=1970-03-07&timezone=Africa/Monrovia", "timezone", "whole minutes"),
-        ("start_date=2026-03-01&end_date=2026-03-07&event_type=click", "event_type", "pageview"),
-        ("start_date=2026-03-01&end_date=2026-03-07&include_bots=1", "include_bots", "true"),
-        ("start_date=2026-03-01&end_date=2026-03-07&limit=5", "limit", "no parameter"),
-        ("start_date=2026-03-01&end_date=2026-03-07&Format=csv", "Format", "no parameter"),
-        ("start_date=2026-03-01&start_date=2026-03-01&end_date=2026-03-07", "start_date", "more than once"),
+        (
+            "start_date=&end_date=2026-03-07",
+            "start_date",
+            "YYYY-MM-DD",
+        ),
+        (
+            "start_date=2026-3-1&end_date=2026-03-07",
+            "start_date",
+            "YYYY-MM-DD",
+        ),
+        (
+            "start_date=2026-02-30&end_date=2026-03-07",
+            "start_date",
+            "calendar",
+        ),
+        (
+            "start_date=2026-03-08&end_date=2026-03-07",
+            "end_date",
+            "swap",
+        ),
+        (
+            "start_date=2026-01-01&end_date=2026-04-01",
+            "end_date",
+            "91 days",
+        ),
+        (
+            "start_date=0000-01-01&end_date=0000-01-02",
+            "start_date",
+            "out of reach",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&format=xlsx",
+            "format",
+            "ndjson",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&format=",
+            "format",
+            "csv",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&timezone=Mars/Olympus",
+            "timezone",
+            "IANA",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&timezone=europe/berlin",
+            "timezone",
+            "Europe/Berlin",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&timezone=Etc/GMT+5",
+            "timezone",
+            "%2B",
+        ),
+        (
+            "start_date=1970-03-01&end_date=1970-03-07&timezone=Africa/Monrovia",
+            "timezone",
+            "whole minutes",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&event_type=click",
+            "event_type",
+            "pageview",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&include_bots=1",
+            "include_bots",
+            "true",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&limit=5",
+            "limit",
+            "no parameter",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&Format=csv",
+            "Format",
+            "no parameter",
+        ),
+        (
+            "start_date=2026-03-01&start_date=2026-03-01&end_date=2026-03-07",
+            "start_date",
+            "more than once",
+        ),
         ("start_date=%FF&end_date=2026-03-07", "start_date", "UTF-8"),
-        ("start_date=2026-03-01'%20OR%201=1--&end_date=2026-03-07", "start_date", "YYYY-MM-DD"),
-        ("start_date=2026-03-01&end_date=2026-03-07&event_type=event'%20OR%20'1'='1", "event_type", "neither"),
-        ("start_date=2026-03-01&end_date=2026-03-07&timezone=UTC');DROP%20TABLE%20events;--", "timezone", "known"),
+        (
+            "start_date=2026-03-01'%20OR%201=1--&end_date=2026-03-07",
+            "start_date",
+            "YYYY-MM-DD",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&event_type=event'%20OR%20'1'='1",
+            "event_type",
+            "neither",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&timezone=UTC');DROP%20TABLE%20events;--",
+            "timezone",
+            "known",
+        ),
     ] {
         let answer = service.export("site_a", query).await;
         assert_refused(&answer, 400, "validation_error", Some(field), says);
     }
     // Ninety days, both ends included, are allowed.
-    let answer = service.export("site_a", "start_date=2026-01-01&end_date=2026-03-31").await;
+    let answer = service
+        .export("site_a", "start_date=2026-01-01&end_date=2026-03-31")
+        .await;
     assert_eq!(answer.status, 200);
 }
 
@@ -103,7 +193,13 @@ async fn keys_websites_and_paths_are_checked_in_the_contracts_order() {
     let export = |site: &str| format!("/api/websites/{site}/export?{RANGE}");
 
     // Path before method before key.
-    for path in ["/", "/api/websites/site_a", "/api/websites/abc/export", "/api/websites/site_a/export/", "/API/websites/site_a/export"] {
+    for path in [
+        "/",
+        "/api/websites/site_a",
+        "/api/websites/abc/export",
+        "/api/websites/site_a/export/",
+        "/API/websites/site_a/export",
+    ] {
         let answer = service.send(Method::POST, path, None).await;
         assert_refused(&answer, 404, "not_found", None, "/api/websites/{id}/export");
     }
@@ -112,22 +208,46 @@ async fn keys_websites_and_paths_are_checked_in_the_contracts_order() {
     assert_eq!(answer.headers["allow"], "GET, HEAD");
 
     // Key before parameters.
-    for key in [None, Some(""), Some("spk_selfhosted_"), Some("spk_selfhosted_00000000000000000000000000000000"), Some("' OR 1=1")] {
-        let answer = service.send(Method::GET, "/api/websites/site_a/export?x=1", key).await;
+    for key in [
+        None,
+        Some(""),
+        Some("spk_selfhosted_"),
+        Some("spk_selfhosted_00000000000000000000000000000000"),
+        Some("' OR 1=1"),
+    ] {
+        let answer = service
+            .send(Method::GET, "/api/websites/site_a/export?x=1", key)
+            .await;
         assert_refused(&answer, 401, "unauthorized", None, "key");
         assert_eq!(answer.headers["www-authenticate"], "Bearer");
     }
 
     // Parameters before the key's websites before the website.
-    let answer = service.send(Method::GET, "/api/websites/site_b/export", Some(&narrow)).await;
-    assert_refused(&answer, 400, "validation_error", Some("start_date"), "missing");
-    let answer = service.send(Method::GET, &export("site_nowhere"), Some(&narrow)).await;
+    let answer = service
+        .send(Method::GET, "/api/websites/site_b/export", Some(&narrow))
+        .await;
+    assert_refused(
+        &answer,
+        400,
+        "validation_error",
+        Some("start_date"),
+        "missing",
+    );
+    let answer = service
+        .send(Method::GET, &export("site_nowhere"), Some(&narrow))
+        .await;
     assert_refused(&answer, 403, "forbidden", None, "site_nowhere");
-    let answer = service.send(Method::GET, &export("site_b"), Some(&narrow)).await;
+    let answer = service
+        .send(Method::GET, &export("site_b"), Some(&narrow))
+        .await;
     assert_refused(&answer, 403, "forbidden", None, "site_b");
-    let answer = service.send(Method::GET, &export("site_nowhere"), Some(&service.key)).await;
+    let answer = service
+        .send(Method::GET, &export("site_nowhere"), Some(&service.key))
+        .await;
     assert_refused(&answer, 404, "not_found", None, "site_nowhere");
-    let answer = service.send(Method::GET, &export("site_a"), Some(&narrow)).await;
+    let answer = service
+        .send(Method::GET, &export("site_a"), Some(&narrow))
+        .await;
     assert_eq!(answer.status, 200);
 }
 
@@ -139,10 +259,22 @@ async fn head_answers_like_get_without_a_body() {
     let head = service.send(Method::HEAD, &path, Some(&service.key)).await;
     assert_eq!(head.status, 200);
     assert_eq!(head.text(), "");
-    for name in ["content-type", "content-disposition", "accept-ranges", "cache-control", "x-content-type-options"] {
+    for name in [
+        "content-type",
+        "content-disposition",
+        "accept-ranges",
+        "cache-control",
+        "x-content-type-options",
+    ] {
         assert_eq!(head.headers.get(name), get.headers.get(name), "{name}");
     }
-    let bad = service.send(Method::HEAD, "/api/websites/site_a/export", Some(&service.key)).await;
+    let bad = service
+        .send(
+            Method::HEAD,
+            "/api/websites/site_a/export",
+            Some(&service.key),
+        )
+        .await;
     assert_eq!(bad.status, 400);
     let unknown = service.send(Method::HEAD, &path, None).await;
     assert_eq!(unknown.status, 401);
@@ -172,9 +304,18 @@ async fn requests_that_cannot_be_read_get_the_same_kind_of_error() {
     let service = TestService::start_with(config).await;
     let long_path = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(10_000));
     let long_uri = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(100_000));
-    let long_header = format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: {}\r\n\r\n", "a".repeat(60_000));
-    let huge_header = format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: {}\r\n\r\n", "a".repeat(600_000));
-    let many_headers = format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{}\r\n", "X-A: b\r\n".repeat(500));
+    let long_header = format!(
+        "GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: {}\r\n\r\n",
+        "a".repeat(60_000)
+    );
+    let huge_header = format!(
+        "GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: {}\r\n\r\n",
+        "a".repeat(600_000)
+    );
+    let many_headers = format!(
+        "GET /healthz HTTP/1.1\r\nHost: x\r\n{}\r\n",
+        "X-A: b\r\n".repeat(500)
+    );
     let old = format!("GET /api/websites/site_a/export?{RANGE} HTTP/1.0\r\nHost: x\r\n\r\n");
     for (request, status) in [
         (long_path.as_str(), "414"),
@@ -185,13 +326,22 @@ async fn requests_that_cannot_be_read_get_the_same_kind_of_error() {
         (&old, "505"),
         ("GET /healthz HTTP/1.1\r\nHost: x\r\n", "408"),
         ("NOT HTTP AT ALL\r\n\r\n", "400"),
-        ("GET /healthz HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n", "400"),
+        (
+            "GET /healthz HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n",
+            "400",
+        ),
     ] {
         let answer = service.raw(request.as_bytes()).await;
         let answer = String::from_utf8_lossy(&answer);
         let line = answer.lines().next().unwrap_or("");
-        assert!(line.starts_with("HTTP/1") && line.contains(status), "{line:?} is not {status}");
-        assert!(answer.to_lowercase().contains("x-export-id: exp_"), "{answer}");
+        assert!(
+            line.starts_with("HTTP/1") && line.contains(status),
+            "{line:?} is not {status}"
+        );
+        assert!(
+            answer.to_lowercase().contains("x-export-id: exp_"),
+            "{answer}"
+        );
         let body = answer.split("\r\n\r\n").nth(1).unwrap_or("");
         let json: serde_json::Value = serde_json::from_str(body).expect(body);
         assert_eq!(json["error"]["code"], "bad_request", "{answer}");
@@ -201,9 +351,15 @@ async fn requests_that_cannot_be_read_get_the_same_kind_of_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn health_readiness_and_metrics_answer() {
     let (_database, service) = service_with_site().await;
-    assert_eq!(service.send(Method::GET, "/healthz", None).await.status, 200);
+    assert_eq!(
+        service.send(Method::GET, "/healthz", None).await.status,
+        200
+    );
     assert_eq!(service.send(Method::GET, "/readyz", None).await.status, 200);
-    assert_eq!(service.send(Method::GET, "/metrics", None).await.status, 200);
+    assert_eq!(
+        service.send(Method::GET, "/metrics", None).await.status,
+        200
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

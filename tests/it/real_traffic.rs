@@ -12,7 +12,8 @@ const DAYS: &str = "start_date=2015-05-17&end_date=2015-05-20";
 
 /// Ten thousand events of a real website, where they are at hand: beside the repository, not in it.
 fn traffic() -> Option<PathBuf> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/semicomplete-events.csv");
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/semicomplete-events.csv");
     if path.is_file() {
         return Some(path);
     }
@@ -58,11 +59,21 @@ async fn what_was_loaded_is_exported_byte_for_byte_and_again() {
     let service = TestService::start(&database.config).await;
 
     let loaded = load(&database.config, &file, "site_real");
-    assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
+    assert!(
+        loaded.status.success(),
+        "{}",
+        String::from_utf8_lossy(&loaded.stderr)
+    );
     assert!(loaded.stdout.is_empty());
-    let all = service.export("site_real", &format!("{DAYS}&include_bots=true")).await.text();
+    let all = service
+        .export("site_real", &format!("{DAYS}&include_bots=true"))
+        .await
+        .text();
     assert_eq!(all.lines().count(), 10_001);
-    assert!(all == without_is_bot(&source), "the export differs from what was loaded");
+    assert!(
+        all == without_is_bot(&source),
+        "the export differs from what was loaded"
+    );
 
     // Without bots: the source's lines that say 0.
     let people = service.export("site_real", DAYS).await.text();
@@ -74,20 +85,34 @@ async fn what_was_loaded_is_exported_byte_for_byte_and_again() {
     assert_eq!(people.lines().count(), 7_417);
     assert!(people == without_is_bot(&expected));
     let views = service
-        .export("site_real", &format!("{DAYS}&include_bots=true&event_type=pageview"))
+        .export(
+            "site_real",
+            &format!("{DAYS}&include_bots=true&event_type=pageview"),
+        )
         .await
         .text();
     assert_eq!(views.lines().count(), 3_825);
-    assert!(views.lines().skip(1).all(|line| line.split(',').nth(1) == Some("pageview")));
+    assert!(
+        views
+            .lines()
+            .skip(1)
+            .all(|line| line.split(',').nth(1) == Some("pageview"))
+    );
 
     // The same file twice is refused; into another site it gives the same bytes.
     let twice = load(&database.config, &file, "site_real");
     assert_eq!(twice.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&twice.stderr).contains("--again"));
     assert!(load(&database.config, &file, "site_again").status.success());
-    let again = service.export("site_again", &format!("{DAYS}&include_bots=true")).await.text();
+    let again = service
+        .export("site_again", &format!("{DAYS}&include_bots=true"))
+        .await
+        .text();
     assert!(again == all);
-    let unchanged = service.export("site_real", &format!("{DAYS}&include_bots=true")).await.text();
+    let unchanged = service
+        .export("site_real", &format!("{DAYS}&include_bots=true"))
+        .await
+        .text();
     assert!(unchanged == all, "the refused load changed something");
 }
 
@@ -101,13 +126,21 @@ async fn every_format_that_was_exported_can_be_loaded_and_exports_the_same() {
     let folder = tempfile::tempdir().expect("a folder");
     for format in ["csv", "json", "ndjson", "parquet"] {
         let query = format!("{DAYS}&include_bots=true&format={format}");
-        let exported = service.export("site_real", &query).await.body.expect("complete");
+        let exported = service
+            .export("site_real", &query)
+            .await
+            .body
+            .expect("complete");
         let path = folder.path().join(format!("events.{format}"));
         std::fs::write(&path, &exported).expect("written");
         let site = format!("site_{format}");
         insert::website(&database, &site).await;
         let loaded = load(&database.config, &path, &site);
-        assert!(loaded.status.success(), "{format}: {}", String::from_utf8_lossy(&loaded.stderr));
+        assert!(
+            loaded.status.success(),
+            "{format}: {}",
+            String::from_utf8_lossy(&loaded.stderr)
+        );
         let again = service.export(&site, &query).await.body.expect("complete");
         if format == "parquet" {
             // The file names its website, so its values are compared.

@@ -45,9 +45,13 @@ async fn the_published_example_comes_out_byte_for_byte() {
 2026-03-03T10:16:30Z,event,,signup_click,"{""plan"":""pro""}",a1b2c3d4e5f6g7h8,sess_xyz789,US,CA,San Francisco,Chrome,macOS,desktop,,,,
 "#
     );
-    let json: Value =
-        serde_json::from_str(&service.export("site_abc123", &format!("{range}&format=json")).await.text())
-            .expect("JSON");
+    let json: Value = serde_json::from_str(
+        &service
+            .export("site_abc123", &format!("{range}&format=json"))
+            .await
+            .text(),
+    )
+    .expect("JSON");
     assert_eq!(json.as_array().map(Vec::len), Some(2));
     assert_eq!(json[0]["event_data"], Value::Null);
     assert_eq!(json[1]["event_data"], serde_json::json!({"plan": "pro"}));
@@ -90,7 +94,11 @@ fn hostile_events() -> Vec<Event> {
         .map(|(index, text)| {
             let mut event = Event::at(QUARTER_PAST_TEN + index as i64, index as u64);
             // One long text a row is enough to fill chunks and batches.
-            let columns = if text.len() > 10_000 { 2..4 } else { 0..TEXT_COLUMNS.len() };
+            let columns = if text.len() > 10_000 {
+                2..4
+            } else {
+                0..TEXT_COLUMNS.len()
+            };
             for column in columns {
                 event.text[column] = text.clone();
             }
@@ -108,9 +116,7 @@ async fn hostile_values_in_every_column_survive_every_format() {
     let service = TestService::start(&database.config).await;
     let expected: Vec<[String; TEXT_COLUMNS.len()]> = events
         .iter()
-        .map(|event| {
-            std::array::from_fn(|i| String::from_utf8_lossy(&event.text[i]).into_owned())
-        })
+        .map(|event| std::array::from_fn(|i| String::from_utf8_lossy(&event.text[i]).into_owned()))
         .collect();
 
     let csv = service.export("site_a", DAY).await.text();
@@ -119,12 +125,21 @@ async fn hostile_values_in_every_column_survive_every_format() {
     let records: Vec<csv::StringRecord> = reader.records().collect::<Result<_, _>>().expect("CSV");
     assert_eq!(records.len(), expected.len());
     for (record, expected) in records.iter().zip(&expected) {
-        assert_eq!(record.iter().skip(2).collect::<Vec<_>>(), expected.each_ref().map(String::as_str));
+        assert_eq!(
+            record.iter().skip(2).collect::<Vec<_>>(),
+            expected.each_ref().map(String::as_str)
+        );
     }
 
-    let json = service.export("site_a", &format!("{DAY}&format=json")).await.text();
+    let json = service
+        .export("site_a", &format!("{DAY}&format=json"))
+        .await
+        .text();
     let whole: Vec<Value> = serde_json::from_str(&json).expect("JSON");
-    let ndjson = service.export("site_a", &format!("{DAY}&format=ndjson")).await.text();
+    let ndjson = service
+        .export("site_a", &format!("{DAY}&format=ndjson"))
+        .await
+        .text();
     let lines: Vec<Value> = ndjson
         .split_terminator('\n')
         .map(|line| serde_json::from_str(line).expect(line))
@@ -153,14 +168,25 @@ async fn hostile_values_in_every_column_survive_every_format() {
     assert!(ndjson.contains(r#""event_data":{"a": 1},"#));
     assert!(ndjson.contains(r#""event_data":{"a":  [1,2]},"#));
 
-    let file = service.export("site_a", &format!("{DAY}&format=parquet")).await.body.expect("a file");
+    let file = service
+        .export("site_a", &format!("{DAY}&format=parquet"))
+        .await
+        .body
+        .expect("a file");
     let rows = crate::support::parquet::rows(file);
     assert_eq!(rows.len(), expected.len());
     for (index, (row, expected)) in rows.iter().zip(&expected).enumerate() {
         assert_eq!(row.timestamp, (QUARTER_PAST_TEN + index as i64) * 1_000);
-        let got: Vec<&str> = row.text.iter().map(|text| text.as_deref().unwrap_or("")).collect();
+        let got: Vec<&str> = row
+            .text
+            .iter()
+            .map(|text| text.as_deref().unwrap_or(""))
+            .collect();
         assert_eq!(got, expected.each_ref().map(String::as_str));
-        assert!(row.text.iter().all(|text| text.as_deref() != Some("")), "an empty text is null");
+        assert!(
+            row.text.iter().all(|text| text.as_deref() != Some("")),
+            "an empty text is null"
+        );
     }
 }
 
@@ -177,15 +203,76 @@ async fn milliseconds_appear_only_where_they_are_not_zero() {
     insert::events(&database, "site_a", &events).await;
     let service = TestService::start(&database.config).await;
     for (zone, ends) in [
-        ("UTC", ["10:15:00Z", "10:15:00.001Z", "10:15:00.250Z", "10:15:00.999Z", "10:15:01Z", "10:16:00Z"]),
-        ("Etc/UTC", ["10:15:00Z", "10:15:00.001Z", "10:15:00.250Z", "10:15:00.999Z", "10:15:01Z", "10:16:00Z"]),
-        ("Europe/London", ["10:15:00+00:00", "10:15:00.001+00:00", "10:15:00.250+00:00", "10:15:00.999+00:00", "10:15:01+00:00", "10:16:00+00:00"]),
-        ("Asia/Kolkata", ["15:45:00+05:30", "15:45:00.001+05:30", "15:45:00.250+05:30", "15:45:00.999+05:30", "15:45:01+05:30", "15:46:00+05:30"]),
-        ("America/St_Johns", ["06:45:00-03:30", "06:45:00.001-03:30", "06:45:00.250-03:30", "06:45:00.999-03:30", "06:45:01-03:30", "06:46:00-03:30"]),
+        (
+            "UTC",
+            [
+                "10:15:00Z",
+                "10:15:00.001Z",
+                "10:15:00.250Z",
+                "10:15:00.999Z",
+                "10:15:01Z",
+                "10:16:00Z",
+            ],
+        ),
+        (
+            "Etc/UTC",
+            [
+                "10:15:00Z",
+                "10:15:00.001Z",
+                "10:15:00.250Z",
+                "10:15:00.999Z",
+                "10:15:01Z",
+                "10:16:00Z",
+            ],
+        ),
+        (
+            "Europe/London",
+            [
+                "10:15:00+00:00",
+                "10:15:00.001+00:00",
+                "10:15:00.250+00:00",
+                "10:15:00.999+00:00",
+                "10:15:01+00:00",
+                "10:16:00+00:00",
+            ],
+        ),
+        (
+            "Asia/Kolkata",
+            [
+                "15:45:00+05:30",
+                "15:45:00.001+05:30",
+                "15:45:00.250+05:30",
+                "15:45:00.999+05:30",
+                "15:45:01+05:30",
+                "15:46:00+05:30",
+            ],
+        ),
+        (
+            "America/St_Johns",
+            [
+                "06:45:00-03:30",
+                "06:45:00.001-03:30",
+                "06:45:00.250-03:30",
+                "06:45:00.999-03:30",
+                "06:45:01-03:30",
+                "06:46:00-03:30",
+            ],
+        ),
     ] {
-        let csv = service.export("site_a", &format!("{DAY}&timezone={zone}")).await.text();
-        let stamps: Vec<&str> = csv.lines().skip(1).map(|line| line.split(',').next().unwrap_or("")).collect();
-        assert_eq!(stamps, ends.map(|end| format!("2026-03-03T{end}")), "{zone}");
+        let csv = service
+            .export("site_a", &format!("{DAY}&timezone={zone}"))
+            .await
+            .text();
+        let stamps: Vec<&str> = csv
+            .lines()
+            .skip(1)
+            .map(|line| line.split(',').next().unwrap_or(""))
+            .collect();
+        assert_eq!(
+            stamps,
+            ends.map(|end| format!("2026-03-03T{end}")),
+            "{zone}"
+        );
     }
 }
 
@@ -196,7 +283,8 @@ async fn filters_choose_the_rows_that_plain_sql_chooses() {
     insert::website(&database, "site_b").await;
     let events: Vec<Event> = (0..1_000)
         .map(|id| {
-            let mut event = Event::at(QUARTER_PAST_TEN + id * 77_777, id as u64).with("url", format!("/{id}"));
+            let mut event =
+                Event::at(QUARTER_PAST_TEN + id * 77_777, id as u64).with("url", format!("/{id}"));
             event.event_type = 1 + u8::from(id % 3 == 0);
             event.is_bot = id % 7 == 0;
             event
@@ -208,11 +296,24 @@ async fn filters_choose_the_rows_that_plain_sql_chooses() {
     for (query, filter) in [
         ("", "NOT is_bot"),
         ("&include_bots=true", "1"),
-        ("&include_bots=false&event_type=pageview", "NOT is_bot AND event_type = 'pageview'"),
-        ("&include_bots=true&event_type=event", "event_type = 'event'"),
+        (
+            "&include_bots=false&event_type=pageview",
+            "NOT is_bot AND event_type = 'pageview'",
+        ),
+        (
+            "&include_bots=true&event_type=event",
+            "event_type = 'event'",
+        ),
     ] {
-        let csv = service.export("site_a", &format!("{DAY}{query}")).await.text();
-        let got: Vec<&str> = csv.lines().skip(1).filter_map(|line| line.split(',').nth(2)).collect();
+        let csv = service
+            .export("site_a", &format!("{DAY}{query}"))
+            .await
+            .text();
+        let got: Vec<&str> = csv
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.split(',').nth(2))
+            .collect();
         let expected = database
             .client
             .query_raw(&format!(

@@ -1,63 +1,98 @@
 //! Parquet.
 //!
-//! In: batches. Out: nothing until a row group ends, then all of it. Cost: encoding and ZSTD level 1, so calls run
-//! on a blocking thread. Holds: the rows of one write ([`WRITE_ROWS`] or [`WRITE_TEXT_BYTES`]), one row group
-//! ([`ROW_GROUP_ROWS`] or [`ROW_GROUP_BYTES`]) as encoded pages, and once more while it is handed over.
+//! In: batches. Out: nothing until a row group ends, then all of it. Cost: one look at each value, and ZSTD level
+//! 1, so calls run on a blocking thread. Holds: one row group ([`ROW_GROUP_ROWS`] or [`ROW_GROUP_BYTES`]) as compressed
+//! pages and again while it is handed over, and for each column a page in the making and a dictionary.
 //!
-//! The bytes don't depend on how the rows were cut into batches: the writer is fed the same rows at once, counted from
-//! the row group's start, and a row group ends only between two such writes.
+//! The parquet crate writes the file: page headers, indexes, row groups, footer. The values of a page are put together
+//! here, because its Arrow writer hashes, copies and compares every text several times; ours looks each one up in a
+//! dictionary as it lies on the wire.
+//!
+//! The bytes don't depend on how the rows were cut into batches: everything is counted by the rows themselves.
 
-mod columns;
+mod chunks;
+mod dictionary;
+mod hybrid;
+mod pages;
 mod properties;
+mod sink;
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
+use parquet::file::writer::SerializedFileWriter;
 
-use self::columns::WriteColumns;
+use self::chunks::{TextChunk, TimeChunk};
+use self::pages::Compressor;
+use self::properties::{WITH_STATISTICS, WITHOUT_DICTIONARY};
+use self::sink::Sink;
+use super::rows::{PlainRows, text_bytes};
 use super::{FileInfo, timestamp};
 use crate::decode::Batch;
 use crate::error::{Error, Result};
-use crate::pushdown::columns::COLUMNS;
+use crate::pushdown::columns::{COLUMNS, TEXT_COLUMNS};
 
-/// Most rows that the writer is fed at once.
-const WRITE_ROWS: usize = 8_192;
+/// Whether a row group is full is looked at when this many rows have been added since.
+const STEP_ROWS: usize = 8_192;
 
-/// A write ends with the row that reaches this many bytes of text.
-const WRITE_TEXT_BYTES: usize = 8 << 20;
+/// And with the row that reaches this many bytes of text since.
+const STEP_TEXT_BYTES: usize = 8 << 20;
 
 /// Most rows of a row group.
 const ROW_GROUP_ROWS: usize = 1 << 20;
 
-/// A row group ends with the write that reaches this many encoded bytes.
+/// A row group ends when it is seen to have this many encoded bytes.
 const ROW_GROUP_BYTES: usize = 48 << 20;
 
 /// A Parquet file in the making.
 #[derive(Debug)]
 pub struct ParquetEncoder {
-    writer: ArrowWriter<Vec<u8>>,
-    schema: SchemaRef,
-    columns: WriteColumns,
-    /// Rows written to the row group.
+    writer: Writer,
+    compressor: Compressor,
+    times: TimeChunk,
+    event_types: TextChunk,
+    text: Vec<TextChunk>,
+    /// Rows and bytes of text since the row group was looked at, and the rows before.
+    step_rows: usize,
+    step_text_bytes: usize,
     group_rows: usize,
     rows: u64,
 }
 
+struct Writer(SerializedFileWriter<Sink>);
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Writer")
+    }
+}
+
 impl ParquetEncoder {
     pub(super) fn new(info: &FileInfo) -> Result<Self> {
+        let start = |error| failed("start", error);
         let schema = schema(&info.timezone);
         let properties = properties::properties(info);
-        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))
-            .map_err(|error| failed("start", error))?;
+        // The Arrow writer knows how to put the Arrow schema into the file, the zone with it.
+        let writer =
+            ArrowWriter::try_new(Sink::default(), schema, Some(properties)).map_err(start)?;
+        let (writer, _) = writer.into_serialized_writer().map_err(start)?;
+        let columns = writer.schema_descr().columns();
+        let text = |(column, name): (_, &&str)| {
+            let dictionary = !WITHOUT_DICTIONARY.contains(name);
+            TextChunk::new(column, dictionary, WITH_STATISTICS.contains(name))
+        };
         Ok(Self {
-            writer,
-            columns: WriteColumns::new(&info.timezone),
-            schema,
+            times: TimeChunk::new(&columns[0]),
+            event_types: text((&columns[1], &COLUMNS[1])),
+            text: columns[2..].iter().zip(&TEXT_COLUMNS).map(text).collect(),
+            compressor: Compressor::new().map_err(start)?,
+            writer: Writer(writer),
+            step_rows: 0,
+            step_text_bytes: 0,
             group_rows: 0,
             rows: 0,
         })
@@ -69,53 +104,105 @@ impl ParquetEncoder {
                 return Err(timestamp::no_text(self.rows + row as u64 + 1, ms, offset));
             }
         }
+        let plain = PlainRows::of(batch);
         let mut start = 0;
         while start < batch.rows() {
-            let most = WRITE_ROWS.min(ROW_GROUP_ROWS - self.group_rows);
-            let end = self.columns.append(batch, start, most, WRITE_TEXT_BYTES);
+            let most = batch.rows().min(start + STEP_ROWS - self.step_rows);
+            let mut end = start;
+            while end < most && self.step_text_bytes < STEP_TEXT_BYTES {
+                self.step_text_bytes += match &plain {
+                    Some(plain) => text_bytes(&plain.rows[end]),
+                    None => batch.text.iter().map(|text| text.get(end).len()).sum(),
+                };
+                end += 1;
+            }
+            self.add(batch, plain.as_ref(), start, end)
+                .map_err(|error| failed("write", error))?;
+            self.step_rows += end - start;
             self.rows += (end - start) as u64;
             start = end;
-            if self.columns.rows() == most || self.columns.text_bytes() >= WRITE_TEXT_BYTES {
-                self.write()?;
+            if self.step_rows == STEP_ROWS || self.step_text_bytes >= STEP_TEXT_BYTES {
+                self.look()?;
             }
         }
         Ok(())
     }
 
-    fn write(&mut self) -> Result<()> {
-        let rows = self.columns.rows();
-        if rows == 0 {
-            return Ok(());
+    /// Adds the rows from `start` to in front of `end`, column by column.
+    fn add(
+        &mut self,
+        batch: &Batch<'_>,
+        plain: Option<&PlainRows<'_>>,
+        start: usize,
+        end: usize,
+    ) -> Result<(), ParquetError> {
+        let compressor = &mut self.compressor;
+        for ms in &batch.timestamps[start..end] {
+            // Times that have a text fit microseconds as well.
+            self.times.push(ms.wrapping_mul(1000), compressor)?;
         }
-        let arrays = self
-            .columns
-            .take()
-            .map_err(|error| failed("build", error.into()))?;
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays)
-            .map_err(|error| failed("build", error.into()))?;
-        self.writer
-            .write(&batch)
-            .map_err(|error| failed("write", error))?;
-        self.group_rows += rows;
-        if self.group_rows >= ROW_GROUP_ROWS || self.writer.in_progress_size() >= ROW_GROUP_BYTES {
-            self.writer
-                .flush()
-                .map_err(|error| failed("end a row group of", error))?;
-            self.group_rows = 0;
+        let event_types = batch.event_types[start..end].iter();
+        let event_types = event_types.map(|event_type| event_type.as_str().as_bytes());
+        self.event_types.extend(event_types, compressor)?;
+        for (column, (chunk, text)) in self.text.iter_mut().zip(&batch.text).enumerate() {
+            match plain {
+                Some(plain) => {
+                    let rows = plain.rows[start..end].iter();
+                    chunk.extend(rows.map(|spans| spans[column].of(plain.bytes)), compressor)?;
+                }
+                None => chunk.extend((start..end).map(|row| text.get(row)), compressor)?,
+            }
         }
         Ok(())
     }
 
+    /// Looks whether the row group is full.
+    fn look(&mut self) -> Result<()> {
+        self.group_rows += self.step_rows;
+        self.step_rows = 0;
+        self.step_text_bytes = 0;
+        let bytes = self.times.bytes()
+            + self.event_types.bytes()
+            + self.text.iter().map(TextChunk::bytes).sum::<usize>();
+        if self.group_rows + STEP_ROWS > ROW_GROUP_ROWS || bytes >= ROW_GROUP_BYTES {
+            self.end_row_group()?;
+        }
+        Ok(())
+    }
+
+    fn end_row_group(&mut self) -> Result<()> {
+        self.group_rows = 0;
+        self.write_row_group()
+            .map_err(|error| failed("end a row group of", error))
+    }
+
+    fn write_row_group(&mut self) -> Result<(), ParquetError> {
+        let compressor = &mut self.compressor;
+        let mut group = self.writer.0.next_row_group()?;
+        let (bytes, close) = self.times.finish(compressor)?;
+        group.append_column(&bytes, close)?;
+        for chunk in std::iter::once(&mut self.event_types).chain(&mut self.text) {
+            let (bytes, close) = chunk.finish(compressor)?;
+            group.append_column(&bytes, close)?;
+        }
+        group.close()?;
+        Ok(())
+    }
+
     pub(super) fn take_chunk(&mut self) -> Option<Bytes> {
-        let bytes = std::mem::take(self.writer.inner_mut());
-        (!bytes.is_empty()).then(|| Bytes::from(bytes))
+        self.writer.0.inner_mut().take()
     }
 
     pub(super) fn finish(&mut self) -> Result<()> {
-        self.write()?;
+        if self.group_rows + self.step_rows > 0 {
+            self.end_row_group()?;
+        }
         let rows = KeyValue::new("export.rows".to_owned(), self.rows.to_string());
-        self.writer.append_key_value_metadata(rows);
-        self.writer.finish().map_err(|error| failed("end", error))?;
+        self.writer.0.append_key_value_metadata(rows);
+        self.writer
+            .0
+            .finish()
+            .map_err(|error| failed("end", error))?;
         Ok(())
     }
 

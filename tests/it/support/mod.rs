@@ -3,7 +3,9 @@
 mod clickhouse;
 mod http;
 
-pub(crate) use self::clickhouse::{OwnEngine, TestDatabase, clickhouse, shared_engine};
+#[allow(unused_imports)] // a name for signatures
+pub(crate) use self::clickhouse::TestDatabase;
+pub(crate) use self::clickhouse::{OwnEngine, clickhouse, shared_engine};
 pub(crate) use self::http::{Answer, Http, read_answer};
 pub(crate) mod insert;
 pub(crate) mod parquet;

@@ -1,0 +1,345 @@
+//! The columns of a row group in the making.
+//!
+//! Values go from the wire straight into the page that will hold them. A page ends, a dictionary is given up and a
+//! row group is counted by the rows themselves, never by how they arrived.
+
+use parquet::basic::Encoding;
+use parquet::column::writer::ColumnCloseResult;
+use parquet::data_type::ByteArray;
+use parquet::errors::Result;
+use parquet::file::statistics::Statistics;
+use parquet::schema::types::ColumnDescPtr;
+
+use super::dictionary::Dictionary;
+use super::hybrid;
+use super::pages::{Bounds, ColumnBytes, Compressor, DataPage, Pages};
+use crate::encode::rows::as_utf8;
+
+/// Most rows of a page.
+const PAGE_ROWS: usize = 20_000;
+
+/// A page ends with the value that reaches this many bytes.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// A column whose distinct texts take more bytes than this is written without a dictionary from there on.
+const DICTIONARY_BYTES: usize = 1 << 20;
+
+/// Longest text that statistics hold, in bytes. A column with a longer one has no statistics.
+const STATISTICS_BYTES: usize = 64;
+
+/// Times, in microseconds since 1970-01-01T00:00:00Z. Holds one page and the compressed ones.
+#[derive(Debug)]
+pub(super) struct TimeChunk {
+    column: ColumnDescPtr,
+    pages: Pages,
+    values: Vec<u8>,
+    /// Of the page, and of the row group.
+    bounds: Option<(i64, i64)>,
+    all_bounds: Option<(i64, i64)>,
+}
+
+impl TimeChunk {
+    pub(super) fn new(column: &ColumnDescPtr) -> Self {
+        Self {
+            column: column.clone(),
+            pages: Pages::new(column.clone()),
+            values: Vec::new(),
+            bounds: None,
+            all_bounds: None,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.pages.bytes() + self.values.len()
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, value: i64, compressor: &mut Compressor) -> Result<()> {
+        self.values.extend_from_slice(&value.to_le_bytes());
+        let (min, max) = self.bounds.unwrap_or((value, value));
+        self.bounds = Some((min.min(value), max.max(value)));
+        if self.values.len() >= PAGE_ROWS * size_of::<i64>() {
+            self.end_page(compressor)?;
+        }
+        Ok(())
+    }
+
+    fn end_page(&mut self, compressor: &mut Compressor) -> Result<()> {
+        let Some((min, max)) = self.bounds.take() else {
+            return Ok(());
+        };
+        let page = DataPage {
+            bytes: &self.values,
+            rows: self.values.len() / size_of::<i64>(),
+            nulls: 0,
+            encoding: Encoding::PLAIN,
+            bounds: Some(Bounds::Between(
+                min.to_le_bytes().into(),
+                max.to_le_bytes().into(),
+            )),
+        };
+        self.pages.push(page, compressor)?;
+        self.values.clear();
+        let (all_min, all_max) = self.all_bounds.unwrap_or((min, max));
+        self.all_bounds = Some((all_min.min(min), all_max.max(max)));
+        Ok(())
+    }
+
+    /// Ends the row group's column and starts the next one's.
+    pub(super) fn finish(
+        &mut self,
+        compressor: &mut Compressor,
+    ) -> Result<(ColumnBytes, ColumnCloseResult)> {
+        self.end_page(compressor)?;
+        let pages = std::mem::replace(&mut self.pages, Pages::new(self.column.clone()));
+        let statistics = self
+            .all_bounds
+            .take()
+            .map(|(min, max)| Statistics::int64(Some(min), Some(max), None, Some(0), false));
+        pages.finish(None, statistics, compressor)
+    }
+}
+
+/// Texts; the empty one is null. Holds one page, the dictionary and the compressed pages.
+#[derive(Debug)]
+pub(super) struct TextChunk {
+    column: ColumnDescPtr,
+    pages: Pages,
+    dictionary: Dictionary,
+    /// Whether the column starts with a dictionary, and whether it still has one.
+    with_dictionary: bool,
+    in_dictionary: bool,
+    /// A bit for each row of the page: whether it has a text.
+    present: Vec<u64>,
+    rows: usize,
+    nulls: usize,
+    /// The texts of the page: codes, or lengths and bytes.
+    codes: Vec<u32>,
+    plain: Vec<u8>,
+    /// Whether the column has statistics so far; those of the page where it has no dictionary; those of the row group.
+    with_statistics: bool,
+    in_statistics: bool,
+    bounds: Option<(Vec<u8>, Vec<u8>)>,
+    all_bounds: Option<(Vec<u8>, Vec<u8>)>,
+    all_nulls: usize,
+    /// Which codes have been compared for the bounds of a page.
+    compared: Vec<bool>,
+    /// The page's bytes while it ends.
+    page: Vec<u8>,
+}
+
+impl TextChunk {
+    pub(super) fn new(column: &ColumnDescPtr, dictionary: bool, statistics: bool) -> Self {
+        Self {
+            column: column.clone(),
+            pages: Pages::new(column.clone()),
+            dictionary: Dictionary::new(),
+            with_dictionary: dictionary,
+            in_dictionary: dictionary,
+            present: Vec::new(),
+            rows: 0,
+            nulls: 0,
+            codes: Vec::new(),
+            plain: Vec::new(),
+            with_statistics: statistics,
+            in_statistics: statistics,
+            bounds: None,
+            all_bounds: None,
+            all_nulls: 0,
+            compared: Vec::new(),
+            page: Vec::new(),
+        }
+    }
+
+    /// Bytes that the column takes so far, what is not yet compressed counted as it is.
+    pub(super) fn bytes(&self) -> usize {
+        self.pages.bytes() + self.dictionary.page().len() + self.codes.len() + self.plain.len()
+    }
+
+    /// Adds texts, 64 at a time at most, so that whether they are there makes one word.
+    pub(super) fn extend<'a>(
+        &mut self,
+        texts: impl IntoIterator<Item = &'a [u8]>,
+        compressor: &mut Compressor,
+    ) -> Result<()> {
+        let mut texts = texts.into_iter();
+        loop {
+            let first = self.rows % 64;
+            let most = (64 - first).min(PAGE_ROWS - self.rows);
+            let (present, rows) = if self.in_dictionary {
+                self.take_codes(texts.by_ref().take(most))
+            } else {
+                self.take_plain(texts.by_ref().take(most))
+            };
+            if rows == 0 {
+                return Ok(());
+            }
+            match self.present.last_mut() {
+                Some(word) if first > 0 => *word |= present << first,
+                _ => self.present.push(present),
+            }
+            self.rows += rows;
+            self.nulls += rows - present.count_ones() as usize;
+            let dictionary_full = self.in_dictionary && self.dictionary_full();
+            if dictionary_full || self.plain.len() >= PAGE_BYTES || self.rows >= PAGE_ROWS {
+                self.end_page(compressor)?;
+            }
+            self.in_dictionary &= !dictionary_full;
+        }
+    }
+
+    fn dictionary_full(&self) -> bool {
+        self.dictionary.page().len() >= DICTIONARY_BYTES || self.dictionary.is_full()
+    }
+
+    /// Looks texts up until the dictionary is full. Gives a bit for each that is there, and how many rows were taken.
+    #[inline]
+    fn take_codes<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) -> (u64, usize) {
+        let (mut present, mut rows) = (0, 0);
+        for text in texts {
+            if !text.is_empty() {
+                present |= 1 << rows;
+                let known = self.dictionary.len();
+                self.codes.push(self.dictionary.code(text));
+                if self.dictionary.len() != known && self.dictionary_full() {
+                    return (present, rows + 1);
+                }
+            }
+            rows += 1;
+        }
+        (present, rows)
+    }
+
+    /// Copies texts until the page is full. Gives a bit for each that is there, and how many rows were taken.
+    #[inline]
+    fn take_plain<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) -> (u64, usize) {
+        let (mut present, mut rows) = (0, 0);
+        for text in texts {
+            rows += 1;
+            if !text.is_empty() {
+                present |= 1 << (rows - 1);
+                let text = as_utf8(text);
+                if self.in_statistics {
+                    extend_bounds(&mut self.bounds, &text);
+                }
+                let len = (text.len() as u32).to_le_bytes();
+                self.plain.extend_from_slice(&len);
+                self.plain.extend_from_slice(&text);
+                if self.plain.len() >= PAGE_BYTES {
+                    break;
+                }
+            }
+        }
+        (present, rows)
+    }
+
+    fn end_page(&mut self, compressor: &mut Compressor) -> Result<()> {
+        if self.rows == 0 {
+            return Ok(());
+        }
+        // Definition levels, behind their length: one for a text, zero for null.
+        self.page.clear();
+        self.page.extend_from_slice(&[0; 4]);
+        if self.nulls == 0 || self.nulls == self.rows {
+            hybrid::write_run(u32::from(self.nulls == 0), self.rows, 1, &mut self.page);
+        } else {
+            hybrid::pack_bits(&self.present, self.rows, &mut self.page);
+        }
+        let levels = (self.page.len() - 4) as u32;
+        self.page[..4].copy_from_slice(&levels.to_le_bytes());
+
+        let encoding = if self.in_dictionary {
+            let width = hybrid::bit_width(self.dictionary.len());
+            self.page.push(width as u8);
+            hybrid::encode(&self.codes, width, &mut self.page);
+            Encoding::RLE_DICTIONARY
+        } else {
+            self.page.extend_from_slice(&self.plain);
+            Encoding::PLAIN
+        };
+        let bounds = self.end_bounds();
+        let page = DataPage {
+            bytes: &self.page,
+            rows: self.rows,
+            nulls: self.nulls,
+            encoding,
+            bounds,
+        };
+        self.pages.push(page, compressor)?;
+        self.all_nulls += self.nulls;
+        self.present.clear();
+        self.rows = 0;
+        self.nulls = 0;
+        self.codes.clear();
+        self.plain.clear();
+        // One long text must not hold its room until the export ends.
+        self.plain.shrink_to(2 * PAGE_BYTES);
+        self.page.shrink_to(2 * PAGE_BYTES);
+        Ok(())
+    }
+
+    /// The page's bounds, which become part of the row group's.
+    fn end_bounds(&mut self) -> Option<Bounds> {
+        if !self.in_statistics {
+            return None;
+        }
+        if self.in_dictionary {
+            self.compared.clear();
+            self.compared.resize(self.dictionary.len(), false);
+            for &code in &self.codes {
+                if !std::mem::replace(&mut self.compared[code as usize], true) {
+                    extend_bounds(&mut self.bounds, self.dictionary.text(code));
+                }
+            }
+        }
+        let Some((min, max)) = self.bounds.take() else {
+            return Some(Bounds::Null);
+        };
+        if min.len().max(max.len()) > STATISTICS_BYTES {
+            self.in_statistics = false;
+            return None;
+        }
+        extend_bounds(&mut self.all_bounds, &min);
+        extend_bounds(&mut self.all_bounds, &max);
+        Some(Bounds::Between(min, max))
+    }
+
+    /// Ends the row group's column and starts the next one's.
+    pub(super) fn finish(
+        &mut self,
+        compressor: &mut Compressor,
+    ) -> Result<(ColumnBytes, ColumnCloseResult)> {
+        self.end_page(compressor)?;
+        let pages = std::mem::replace(&mut self.pages, Pages::new(self.column.clone()));
+        let statistics = self.in_statistics.then(|| {
+            let (min, max) = self.all_bounds.take().unzip();
+            let [min, max] = [min, max].map(|bound| bound.map(ByteArray::from));
+            Statistics::byte_array(min, max, None, Some(self.all_nulls as u64), false)
+        });
+        let dictionary = &self.dictionary;
+        let entries = self
+            .with_dictionary
+            .then(|| (dictionary.page(), dictionary.len()));
+        let finished = pages.finish(entries, statistics, compressor)?;
+        self.dictionary.clear();
+        self.in_dictionary = self.with_dictionary;
+        self.in_statistics = self.with_statistics;
+        self.all_bounds = None;
+        self.all_nulls = 0;
+        Ok(finished)
+    }
+}
+
+fn extend_bounds(bounds: &mut Option<(Vec<u8>, Vec<u8>)>, text: &[u8]) {
+    match bounds {
+        None => *bounds = Some((text.to_vec(), text.to_vec())),
+        Some((min, max)) => {
+            if text < min.as_slice() {
+                text.clone_into(min);
+            }
+            if text > max.as_slice() {
+                text.clone_into(max);
+            }
+        }
+    }
+}
