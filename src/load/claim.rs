@@ -145,7 +145,7 @@ impl Claims {
                 started_at: self.now().await?,
                 finished_at: UNFINISHED.to_owned(),
             };
-            self.insert(&row, &token).await?;
+            self.insert(&row, Some(&token)).await?;
             let kept = self.list().await?;
             if kept.contains(&row) {
                 return Ok(Claim::of(row, false));
@@ -164,8 +164,7 @@ impl Claims {
     pub(super) async fn finish(&self, claim: &Claim) -> Result<()> {
         let mut row = claim.row.clone();
         row.finished_at = self.now().await?;
-        let token = format!("rowspout/loads/{}/{}/finished", self.site, claim.number);
-        self.insert(&row, &token).await
+        self.insert(&row, None).await
     }
 
     /// All loads of the website by their numbers.
@@ -184,7 +183,7 @@ impl Claims {
     }
 
     /// Inserts a row, unless one with this token was inserted before.
-    async fn insert(&self, row: &LoadRow, token: &str) -> Result<()> {
+    async fn insert(&self, row: &LoadRow, token: Option<&str>) -> Result<()> {
         let json = serde_json::to_vec(row)
             .map_err(|error| Error::internal("a load cannot be written down").with_source(error))?;
         let mut insert = self
@@ -194,8 +193,10 @@ impl Claims {
                  FORMAT JSONEachRow",
             )
             .with_setting("async_insert", "0")
-            .with_setting("insert_deduplicate", "1")
-            .with_setting("insert_deduplication_token", token);
+            .with_setting("insert_deduplicate", "1");
+        if let Some(token) = token {
+            insert = insert.with_setting("insert_deduplication_token", token);
+        }
         let sent = match insert.send(json.into()).await {
             Ok(()) => insert.end().await,
             Err(error) => Err(error),

@@ -8,6 +8,7 @@ mod codec_parquet;
 mod engine;
 mod failures;
 mod http;
+mod load;
 mod real_traffic;
 mod schema;
 mod support;

@@ -1,8 +1,8 @@
 //! CSV, as RFC 4180 has it and as spreadsheets and databases write it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::source::{BUFFER_BYTES, Sha256Hex, Source, record_unreadable};
+use super::source::{BUFFER_BYTES, Sha256Hex, Source, line_at, record_unreadable};
 use crate::error::{Error, ErrorKind, Position, Result};
 use crate::load::batch::{Batch, Layout};
 use crate::load::column::{self, Column};
@@ -10,6 +10,7 @@ use crate::load::value;
 
 /// Reads records behind a header. Cells are taken byte for byte, also where they are not UTF-8.
 pub(in crate::load) struct CsvReader {
+    path: PathBuf,
     reader: csv::Reader<Source>,
     columns: Vec<Column>,
     record: csv::ByteRecord,
@@ -22,27 +23,22 @@ impl CsvReader {
     ///
     /// The file cannot be read, or its header cannot be loaded.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let mut reader = csv::ReaderBuilder::new()
+        let reader = csv::ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
             .buffer_capacity(BUFFER_BYTES)
             .from_reader(Source::open(path)?);
-        let mut record = csv::ByteRecord::new();
-        let columns = if reader
-            .read_byte_record(&mut record)
-            .map_err(|error| unreadable(error).at(position_at(1, None)))?
-        {
-            let header_line = record.position().map_or(1, csv::Position::line);
-            column::header(record.iter())
-                .map_err(|error| error.at(position_at(header_line, None)))?
-        } else {
-            Vec::new()
-        };
-        Ok(Self {
+        let mut this = Self {
+            path: path.to_owned(),
             reader,
-            columns,
-            record,
-        })
+            columns: Vec::new(),
+            record: csv::ByteRecord::new(),
+        };
+        if this.next_record()? {
+            this.columns =
+                column::header(this.record.iter()).map_err(|error| error.at(this.place(None)))?;
+        }
+        Ok(this)
     }
 
     pub(super) fn layout(&self) -> Layout {
@@ -57,16 +53,9 @@ impl CsvReader {
     }
 
     pub(super) fn row(&mut self, batch: &mut Batch) -> Result<bool> {
-        self.reader.get_mut().record_begins();
-        let begin = self.reader.position().line();
-        let more = self
-            .reader
-            .read_byte_record(&mut self.record)
-            .map_err(|error| unreadable(error).at(position_at(begin, None)))?;
-        if !more {
+        if !self.next_record()? {
             return Ok(false);
         }
-        let line = self.record.position().map_or(begin, csv::Position::line);
         if self.record.len() != self.columns.len() {
             return Err(Error::new(
                 ErrorKind::Data,
@@ -76,7 +65,7 @@ impl CsvReader {
                     self.columns.len()
                 ),
             )
-            .at(position_at(line, None)));
+            .at(self.place(None)));
         }
         batch.begin_row();
         for (column, cell) in self.columns.iter().zip(&self.record) {
@@ -92,7 +81,7 @@ impl CsvReader {
                 }
             };
             pushed.map_err(|message| {
-                Error::new(ErrorKind::Data, message).at(position_at(line, Some(*column)))
+                Error::new(ErrorKind::Data, message).at(self.place(Some(*column)))
             })?;
         }
         Ok(true)
@@ -101,22 +90,35 @@ impl CsvReader {
     pub(super) fn finish(self) -> Sha256Hex {
         self.reader.into_inner().finish()
     }
-}
 
-/// A record by its first line, and a column of it.
-fn position_at(line: u64, column: Option<Column>) -> Position {
-    Position {
-        line: Some(line),
-        column: column.map(Column::name),
-        ..Position::default()
+    fn next_record(&mut self) -> Result<bool> {
+        self.reader.get_mut().record_begins();
+        let begin = self.reader.position().byte();
+        match self.reader.read_byte_record(&mut self.record) {
+            Ok(more) => Ok(more),
+            Err(error) => Err(match error.into_kind() {
+                csv::ErrorKind::Io(error) => record_unreadable(error),
+                // Lengths are checked here and UTF-8 is not asked for, so nothing else is left to go wrong.
+                other => Error::new(ErrorKind::Data, "the record cannot be read")
+                    .with_detail(format!("{other:?}")),
+            }
+            .at(self.place_of(begin, None))),
+        }
     }
-}
 
-fn unreadable(error: csv::Error) -> Error {
-    match error.into_kind() {
-        csv::ErrorKind::Io(error) => record_unreadable(error),
-        // Lengths are checked here and UTF-8 is not asked for, so nothing else is left to go wrong.
-        other => Error::new(ErrorKind::Data, "the record cannot be read")
-            .with_detail(format!("{other:?}")),
+    /// The record's place in the file.
+    fn place(&self, column: Option<Column>) -> Position {
+        let byte = self.record.position().map_or(0, csv::Position::byte);
+        self.place_of(byte, column)
+    }
+
+    /// A record's first line. The csv crate counts the lines of files with CR LF or empty lines otherwise than an editor.
+    fn place_of(&self, byte: u64, column: Option<Column>) -> Position {
+        let byte = self.reader.get_ref().place_in_file(byte);
+        Position {
+            line: line_at(&self.path, byte).ok(),
+            column: column.map(Column::name),
+            ..Position::default()
+        }
     }
 }

@@ -98,7 +98,9 @@ impl JsonReader {
                 return Ok(None);
             }
             self.line += 1;
-            if !self.text.iter().all(u8::is_ascii_whitespace) {
+            // Without its end, so that an error at the end is not placed on the next line.
+            self.text.truncate(self.text.trim_ascii_end().len());
+            if !self.text.is_empty() {
                 return Ok(Some(line));
             }
         }

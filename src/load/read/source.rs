@@ -24,6 +24,8 @@ pub(super) struct Source {
     /// Bytes that were read to look for the mark and are still to be handed out.
     pending: Vec<u8>,
     position: u64,
+    /// Bytes of the file before the text.
+    skipped: u64,
     /// Bytes since a record began, up to a buffer more.
     since_record: usize,
 }
@@ -40,6 +42,7 @@ impl Source {
             hash: Sha256::new(),
             pending: Vec::new(),
             position: 0,
+            skipped: 0,
             since_record: 0,
         };
         let mut head = Vec::new();
@@ -48,11 +51,18 @@ impl Source {
             .take(mark)
             .read_to_end(&mut head)
             .map_err(|error| unreadable(path, error))?;
-        if head != BYTE_ORDER_MARK {
+        if head == BYTE_ORDER_MARK {
+            source.skipped = mark;
+        } else {
             head.reverse();
             source.pending = head;
         }
         Ok(source)
+    }
+
+    /// Where a byte of the text is in the file.
+    pub(super) fn place_in_file(&self, byte: u64) -> u64 {
+        byte + self.skipped
     }
 
     /// Bytes of the file that were read.
@@ -122,6 +132,29 @@ fn hex(hash: Sha256) -> Sha256Hex {
             let _ = write!(text, "{byte:02x}");
             text
         })
+}
+
+/// The line, from 1, of the first byte at or behind `byte` that does not end a line. Reads the file up to there, so it is
+/// for errors alone.
+///
+/// # Errors
+///
+/// The file cannot be read.
+pub(super) fn line_at(path: &Path, byte: u64) -> io::Result<u64> {
+    let mut line = 1;
+    let mut at = 0;
+    let mut after_return = false;
+    for next in io::BufReader::with_capacity(BUFFER_BYTES, File::open(path)?).bytes() {
+        let next = next?;
+        if at >= byte && next != b'\n' && next != b'\r' {
+            break;
+        }
+        // CR LF is one end of a line.
+        line += u64::from(next == b'\r' || (next == b'\n' && !after_return));
+        after_return = next == b'\r';
+        at += 1;
+    }
+    Ok(line)
 }
 
 /// A file that cannot be read.
