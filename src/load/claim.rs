@@ -113,7 +113,7 @@ impl Claims {
                 }
                 return Ok(Claim::of(load.clone(), true));
             }
-            if let Some(load) = loads.iter().filter(same).next_back()
+            if let Some(load) = loads.iter().rfind(same)
                 && !again
             {
                 return Err(Error::new(

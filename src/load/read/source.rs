@@ -142,9 +142,9 @@ fn hex(hash: Sha256) -> Sha256Hex {
 /// The file cannot be read.
 pub(super) fn line_at(path: &Path, byte: u64) -> io::Result<u64> {
     let mut line = 1;
-    let mut at = 0;
     let mut after_return = false;
-    for next in io::BufReader::with_capacity(BUFFER_BYTES, File::open(path)?).bytes() {
+    let bytes = io::BufReader::with_capacity(BUFFER_BYTES, File::open(path)?).bytes();
+    for (at, next) in (0..).zip(bytes) {
         let next = next?;
         if at >= byte && next != b'\n' && next != b'\r' {
             break;
@@ -152,7 +152,6 @@ pub(super) fn line_at(path: &Path, byte: u64) -> io::Result<u64> {
         // CR LF is one end of a line.
         line += u64::from(next == b'\r' || (next == b'\n' && !after_return));
         after_return = next == b'\r';
-        at += 1;
     }
     Ok(line)
 }

@@ -122,6 +122,10 @@ fn write_parquet(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
     file
 }
 
+/// Columns, what the error says, its row, its column.
+type Case = (Columns, &'static str, Option<u64>, Option<&'static str>);
+type Columns = Vec<(&'static str, ArrayRef)>;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn parquet_types_are_taken_where_their_meaning_is_sure() {
     let bench = Bench::new().await;
@@ -129,7 +133,7 @@ async fn parquet_types_are_taken_where_their_meaning_is_sure() {
         |array: TimestampMicrosecondArray| -> ArrayRef { Arc::new(array.with_timezone("UTC")) };
     let good = || utc(TimestampMicrosecondArray::from(vec![0, 1_000]));
     let text = |values: [&str; 2]| -> ArrayRef { Arc::new(StringArray::from(values.to_vec())) };
-    let refused: Vec<(Vec<(&str, ArrayRef)>, &str, Option<u64>, Option<&str>)> = vec![
+    let refused: Vec<Case> = vec![
         (
             vec![(
                 "timestamp",

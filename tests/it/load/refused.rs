@@ -7,14 +7,22 @@ use rowspout::request::WebsiteId;
 
 use super::Bench;
 
+/// Format, content, what the error says, its line, its column.
+type Case = (
+    &'static str,
+    Vec<u8>,
+    &'static str,
+    Option<u64>,
+    Option<&'static str>,
+);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_loaded_is_refused_with_its_place_and_nothing_is_written() {
     let bench = Bench::new().await;
     let time = "2026-03-03T00:00:00Z";
     let csv = |rows: &str| format!("timestamp,event_type,is_bot\n{time},event,0\n{rows}");
     let json = |rows: &str| format!("{{\"timestamp\":\"{time}\"}}\n{rows}");
-    // Name, content, what the error says, its line, its column.
-    let cases: [(&str, Vec<u8>, &str, Option<u64>, Option<&str>); 40] = [
+    let cases: [Case; 40] = [
         (
             "csv",
             csv("2026-03-03T00:00:00,event,0\n").into(),
