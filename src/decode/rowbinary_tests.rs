@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::super::row::MIN_ROW_BYTES;
 use super::*;
 
 #[path = "../../benches/support/mod.rs"]
