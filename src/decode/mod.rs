@@ -7,6 +7,7 @@
 
 mod batch;
 mod partial;
+mod row;
 mod rowbinary;
 
 pub use batch::{Batch, EventType, Span, TextColumn};

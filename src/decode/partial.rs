@@ -1,6 +1,6 @@
 //! The row that the end of a chunk went through: collected from as many chunks as it takes.
 
-use super::rowbinary::{HEAD_BYTES, Head, MIN_ROW_BYTES, RowSpans, Stop, is_marker, read_length};
+use super::row::{HEAD_BYTES, Head, MIN_ROW_BYTES, RowSpans, Stop, is_marker, read_length};
 use super::{MAX_ROW_BYTES, Span};
 use crate::pushdown::columns::TEXT_COLUMNS;
 

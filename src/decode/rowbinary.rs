@@ -14,136 +14,13 @@
 use bytes::Bytes;
 
 use super::partial::PartialRow;
+use super::row::{HEAD_BYTES, Head, RowSpans, Stop, find_texts, is_marker};
 use super::{Batch, EventType, MAX_BATCH_BYTES, MAX_BATCH_ROWS, MAX_ROW_BYTES, Span, TextColumn};
 use crate::error::{Error, ErrorKind, Position, Result};
 use crate::pushdown::columns::TEXT_COLUMNS;
 
-/// Bytes in front of a row's texts.
-pub(super) const HEAD_BYTES: usize = 1 + 8 + 8 + 2;
-
-/// Fewest bytes of a row: the head, and a length of zero for each text.
-pub(super) const MIN_ROW_BYTES: usize = HEAD_BYTES + TEXT_COLUMNS.len();
-
 /// How much of what stands where a row should start goes to the log, in bytes.
 const DETAIL_BYTES: usize = 4 << 10;
-
-/// Where the texts of a row lie.
-pub(super) type RowSpans = [Span; TEXT_COLUMNS.len()];
-
-/// What stands in front of a row's texts.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Head {
-    pub(super) marker: u8,
-    pub(super) timestamp: i64,
-    pub(super) event_id: u64,
-    pub(super) offset: i16,
-}
-
-impl Head {
-    #[inline(always)]
-    pub(super) fn read(b: &[u8; HEAD_BYTES]) -> Self {
-        Self {
-            marker: b[0],
-            timestamp: i64::from_le_bytes([b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8]]),
-            event_id: u64::from_le_bytes([b[9], b[10], b[11], b[12], b[13], b[14], b[15], b[16]]),
-            offset: i16::from_le_bytes([b[17], b[18]]),
-        }
-    }
-
-    #[inline(always)]
-    fn key(self) -> (i64, u64) {
-        (self.timestamp, self.event_id)
-    }
-
-    #[inline(always)]
-    fn event_type(self) -> EventType {
-        if self.marker & 1 == 1 {
-            EventType::Pageview
-        } else {
-            EventType::Event
-        }
-    }
-
-    /// Whether the row arrived so long before the export that no insert can still add to its like.
-    #[inline(always)]
-    fn settled(self) -> bool {
-        self.marker <= 2
-    }
-}
-
-/// Whether a row can start with this byte.
-#[inline(always)]
-pub(super) fn is_marker(byte: u8) -> bool {
-    byte.wrapping_sub(1) < 4
-}
-
-/// Why a row cannot be read here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// The row goes on behind the last byte.
-    Short,
-    /// No row starts here.
-    NotARow,
-    /// The length of this text column does not fit 32 bits.
-    Length(usize),
-    /// The row is longer than [`MAX_ROW_BYTES`].
-    TooLong,
-    /// The row's key is smaller than the one before.
-    Order,
-}
-
-/// Reads a LEB128 number of at most 32 bits at `at`; gives it with the offset behind it, or `None` where the bytes
-/// end before it does.
-#[inline]
-pub(super) fn read_length(bytes: &[u8], at: usize, column: usize) -> Result<(u32, usize), Stop> {
-    let mut value = 0u64;
-    for (i, &byte) in bytes
-        .get(at..)
-        .unwrap_or_default()
-        .iter()
-        .take(5)
-        .enumerate()
-    {
-        value |= u64::from(byte & 0x7f) << (7 * i);
-        if byte < 0x80 {
-            return match u32::try_from(value) {
-                Ok(length) => Ok((length, at + i + 1)),
-                Err(_) => Err(Stop::Length(column)),
-            };
-        }
-    }
-    if bytes.len().saturating_sub(at) < 5 {
-        Err(Stop::Short)
-    } else {
-        Err(Stop::Length(column))
-    }
-}
-
-/// Finds one row's texts, from `at` on; gives the offset behind the row.
-#[inline(always)]
-fn find_texts(bytes: &[u8], mut at: usize, spans: &mut RowSpans) -> Result<usize, Stop> {
-    for (index, span) in spans.iter_mut().enumerate() {
-        let Some(&first) = bytes.get(at) else {
-            return Err(Stop::Short);
-        };
-        let len;
-        if first < 0x80 {
-            len = u32::from(first);
-            at += 1;
-        } else {
-            (len, at) = read_length(bytes, at, index)?;
-        }
-        *span = Span {
-            start: at as u32,
-            len,
-        };
-        at += len as usize;
-    }
-    if at > bytes.len() {
-        return Err(Stop::Short);
-    }
-    Ok(at)
-}
 
 /// RowBinary to batches of rows, whatever the sizes of the chunks.
 ///

@@ -1,6 +1,6 @@
 //! JSON and NDJSON: one object a row, all 17 keys in column order, absent texts `null`.
 //!
-//! `event_data` is spliced in as it is where every reader takes it for JSON ([`json_text`](super::json_text)), less the
+//! `event_data` is spliced in as it is where every reader takes it for JSON ([`json_text`]), less the
 //! line breaks between its tokens; otherwise it is a string.
 
 use bytes::Bytes;

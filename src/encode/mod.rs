@@ -1,9 +1,10 @@
 //! Batches of rows to a format's bytes.
 //!
 //! In: [`Batch`]es, in the order of the export. Out: chunks of bytes that make one file, the same however the rows
-//! were cut into batches. Cost: text formats look at each byte about once while they copy it; Parquet encodes and
-//! compresses. Holds: a text format one encoded batch, at most six times the batch's bytes; Parquet one row
-//! group, see [`parquet`]. No I/O.
+//! were cut into batches. Cost: text formats look at each byte about once while they copy it; Parquet looks each text
+//! up and compresses. Holds: a text format one encoded batch, at most some six times the batch's bytes, and a few
+//! buffers of up to 8 MiB to use again; Parquet one row group, of some 48 MiB, and once more while it is
+//! handed over. No I/O.
 //!
 //! Values are those of the contract, in every format: an absent text is an empty cell or null, bytes that are not
 //! UTF-8 become U+FFFD, times are RFC 3339 or the instant.

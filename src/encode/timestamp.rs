@@ -244,6 +244,20 @@ mod tests {
         );
     }
 
+    #[test]
+    fn the_first_instant_of_a_day_is_in_it() {
+        let mut text = TimestampText::new(true);
+        for (ms, expected) in [
+            (86_399_999, "1970-01-01T23:59:59.999Z"),
+            (86_400_000, "1970-01-02T00:00:00Z"),
+            (86_399_999, "1970-01-01T23:59:59.999Z"),
+            (0, "1970-01-01T00:00:00Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(render(&mut text, ms, 0).as_deref(), Some(expected));
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 

@@ -265,7 +265,10 @@ fn every_hostile_text_in_every_column_is_written_as_other_writers_write_it() {
 #[test]
 fn texts_of_every_length_around_a_step_are_copied_whole() {
     let mut rows = Vec::new();
-    for len in 0..100usize {
+    for len in (0..100usize)
+        .chain(120..136)
+        .chain([200, 255, 256, 300, 5000])
+    {
         for (column, special) in [
             (0, b'x'),
             (14, b'x'),
@@ -288,6 +291,21 @@ fn texts_of_every_length_around_a_step_are_copied_whole() {
             }
         }
     }
+    // Texts with a length of two bytes among texts with one of one byte.
+    for column in 0..15 {
+        for len in [127usize, 128, 129, 300, 5000] {
+            let mut row = Row::at(1_000_000, rows.len() as u64);
+            row.text = std::array::from_fn(|i| vec![b'a'; if i == column { len } else { i }]);
+            rows.push(row);
+        }
+    }
+    // The first byte of a length that continues a character which the text in front of it has cut.
+    let mut row = Row::at(1_000_001, 0);
+    row.text[4] = b"a\xc3".to_vec();
+    row.text[5] = vec![b'b'; 0xa9];
+    rows.push(row);
+    // Not the last one: that is written with care, for want of bytes behind it.
+    rows.push(Row::at(1_000_002, 0));
     for row in &mut rows {
         if row.text[2].len() > 18 && row.text[2].iter().all(u8::is_ascii_digit) {
             row.text[2].truncate(18); // longer ones are strings

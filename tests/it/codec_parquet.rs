@@ -195,6 +195,9 @@ fn a_row_group_ends_at_its_limits_wherever_the_rows_were_cut() {
         .map(|i| {
             let mut row = Row::at(i, 0);
             row.text[2] = noise(&mut random, 200);
+            if i < 10_000 {
+                row.text[3] = noise(&mut random, 2);
+            }
             row
         })
         .collect();
@@ -208,6 +211,18 @@ fn a_row_group_ends_at_its_limits_wherever_the_rows_were_cut() {
         let rows = groups[0].num_rows();
         assert!((least..=first).contains(&rows), "{rows}");
         assert!(groups[0].compressed_size() < 64 << 20);
+        // The second row group knows nothing of the first one.
+        let visitor_ids = groups[1].column(5);
+        assert!(
+            visitor_ids.uncompressed_size() < 10_000,
+            "{}",
+            visitor_ids.uncompressed_size()
+        );
+        let countries = groups[1].column(7).statistics().unwrap();
+        assert_eq!(
+            countries.null_count_opt(),
+            Some(groups[1].num_rows() as u64)
+        );
     }
 }
 
@@ -226,6 +241,11 @@ fn a_column_of_many_texts_gives_its_dictionary_up_and_keeps_its_bounds() {
                 b"one".to_vec()
             } else {
                 Vec::new()
+            };
+            row.text[9] = if i == 40_000 {
+                vec![b'z'; 80]
+            } else {
+                b"b".to_vec()
             };
             row.text[8] = if i == 50_000 {
                 noise(&mut random, 5)
@@ -250,10 +270,12 @@ fn a_column_of_many_texts_gives_its_dictionary_up_and_keeps_its_bounds() {
             "{found:?}"
         );
     }
-    assert!(
-        columns[10].statistics().is_none(),
-        "a text of 80 bytes is too long for statistics"
-    );
+    for column in [10, 11] {
+        assert!(
+            columns[column].statistics().is_none(),
+            "80 bytes are too long for statistics"
+        );
+    }
     for column in [7, 8, 9] {
         let texts: Vec<_> = rows.iter().map(|row| &row.text[column - 2][..]).collect();
         let statistics = columns[column].statistics().unwrap();
