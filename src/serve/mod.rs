@@ -1,7 +1,7 @@
 //! The service: HTTP in, a body that is polled out.
 //!
 //! In: connections. Out: responses whose bodies are pulled chunk by chunk, so that a slow client holds its export
-//! back. Holds, for each export, [`body::QUEUED_CHUNKS`] chunks beside what the export itself holds.
+//! back. Holds, for each export, two chunks beside what the export itself holds.
 
 mod auth;
 mod body;
