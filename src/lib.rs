@@ -13,6 +13,7 @@
 //!
 //! Read [`export`] first, then one folder.
 
+// The walk, in its own order.
 pub mod serve;
 
 pub mod request;
@@ -27,16 +28,18 @@ pub mod encode;
 
 pub mod export;
 
+// What it stands on: websites and keys, tables, events from files, an engine on the same machine.
+pub mod catalog;
+
+pub mod schema;
+
 pub mod load;
 
 pub mod engine;
 
-pub mod catalog;
-
 pub mod demo;
 
-pub mod schema;
-
+// How it is started and what went wrong.
 pub mod cli;
 
 pub mod config;

@@ -8,6 +8,7 @@ mod codec;
 mod codec_parquet;
 mod engine;
 mod failures;
+mod golden;
 mod http;
 mod load;
 mod real_traffic;

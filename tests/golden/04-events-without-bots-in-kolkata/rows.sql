@@ -1,0 +1,36 @@
+SELECT
+  toUInt8(toUInt8(event_type) + if(ingested_at > fromUnixTimestamp64Milli({settled:Int64}, 'UTC'), 2, 0)),
+  toUnixTimestamp64Milli(timestamp),
+  toUInt64(event_id),
+  {offset_0:Int16},
+  toString(ifNull(url, '')),
+  toString(ifNull(event_name, '')),
+  toString(ifNull(event_data, '')),
+  toString(ifNull(visitor_id, '')),
+  toString(ifNull(session_id, '')),
+  toString(ifNull(country, '')),
+  toString(ifNull(region, '')),
+  toString(ifNull(city, '')),
+  toString(ifNull(browser, '')),
+  toString(ifNull(os, '')),
+  toString(ifNull(device, '')),
+  toString(ifNull(referrer, '')),
+  toString(ifNull(utm_source, '')),
+  toString(ifNull(utm_medium, '')),
+  toString(ifNull(utm_campaign, ''))
+FROM events
+WHERE website_id = {site:String}
+  AND timestamp >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')
+  AND timestamp < fromUnixTimestamp64Milli({until:Int64}, 'UTC')
+  AND ingested_at <= fromUnixTimestamp64Milli({fence:Int64}, 'UTC')
+  AND is_bot = 0
+  AND event_type = {event_type:String}
+ORDER BY timestamp, event_id
+SETTINGS limit = 0, offset = 0, max_result_rows = 0, max_result_bytes = 0, timeout_overflow_mode = 'throw', read_overflow_mode = 'throw', read_overflow_mode_leaf = 'throw', result_overflow_mode = 'throw', sort_overflow_mode = 'throw', group_by_overflow_mode = 'throw', set_overflow_mode = 'throw', transfer_overflow_mode = 'throw', distinct_overflow_mode = 'throw', join_overflow_mode = 'throw', skip_unavailable_shards = 0, fallback_to_stale_replicas_for_distributed_queries = 0
+-- settled = 1780271400000
+-- offset_0 = 330
+-- site = 'site_golden'
+-- from = 1772476200000
+-- until = 1772562600000
+-- fence = 1780272000000
+-- event_type = 'event'
