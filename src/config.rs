@@ -27,6 +27,8 @@ pub const DEFAULT_MAX_QUERY_BYTES: u64 = 4 << 30;
 pub const DEFAULT_REQUESTS_PER_MINUTE: u32 = 6_000;
 /// Time that a client has to send a request's head, in seconds.
 pub const DEFAULT_HEAD_SECONDS: u64 = 10;
+/// Time that a client may take nothing of an export before it is aborted, in seconds.
+pub const DEFAULT_STALL_SECONDS: u64 = 120;
 /// Time that exports in flight have to finish after SIGTERM, in seconds.
 pub const DEFAULT_GRACE_SECONDS: u64 = 60;
 /// The settings file that is read where no other is named.
@@ -60,6 +62,8 @@ pub struct Layer {
     pub requests_per_minute: Option<u32>,
     /// Time for a request's head, in seconds. [`DEFAULT_HEAD_SECONDS`]
     pub head_seconds: Option<u64>,
+    /// Time that a client may take nothing, in seconds. [`DEFAULT_STALL_SECONDS`]
+    pub stall_seconds: Option<u64>,
     /// Time for exports in flight after SIGTERM, in seconds. [`DEFAULT_GRACE_SECONDS`]
     pub grace_seconds: Option<u64>,
 }
@@ -128,6 +132,8 @@ pub struct Config {
     pub requests_per_minute: NonZeroU32,
     /// Time for a request's head.
     pub head: Duration,
+    /// Time that a client may take nothing of an export.
+    pub stall: Duration,
     /// Time for exports in flight after SIGTERM.
     pub grace: Duration,
 }
@@ -152,21 +158,16 @@ impl Config {
         let named_url = first!(clickhouse_url);
         let clickhouse_named = named_url.is_some();
         let url = named_url.unwrap_or_else(|| DEFAULT_CLICKHOUSE_URL.into());
-        if !(url.starts_with("http://") || url.starts_with("https://")) {
-            return Err(Error::usage(format!(
-                "clickhouse_url `{url}` is not the address of an HTTP interface: it must begin with http:// or https://, \
-                 as in {DEFAULT_CLICKHOUSE_URL}"
-            )));
-        }
+        check_url(&url)?;
         let events_table = first!(events_table).unwrap_or_else(|| DEFAULT_EVENTS_TABLE.into());
         check_identifier("events_table", &events_table)?;
         let database =
             first!(clickhouse_database).unwrap_or_else(|| DEFAULT_CLICKHOUSE_DATABASE.into());
         let max_exports = first!(max_exports).unwrap_or(DEFAULT_MAX_EXPORTS);
-        if max_exports == 0 {
-            return Err(Error::usage(
-                "max_exports is 0, so no export could ever run: give 1 or more",
-            ));
+        if !(1..=MAX_EXPORTS).contains(&max_exports) {
+            return Err(Error::usage(format!(
+                "max_exports is {max_exports}: give 1 to {MAX_EXPORTS}"
+            )));
         }
         let requests_per_minute =
             first!(requests_per_minute).unwrap_or(DEFAULT_REQUESTS_PER_MINUTE);
@@ -185,13 +186,24 @@ impl Config {
             events_table,
             libchdb: first!(libchdb),
             max_exports,
-            max_query: Duration::from_secs(
+            max_query: seconds(
+                "max_query_seconds",
                 first!(max_query_seconds).unwrap_or(DEFAULT_MAX_QUERY_SECONDS),
-            ),
+            )?,
             max_query_bytes: first!(max_query_bytes).unwrap_or(DEFAULT_MAX_QUERY_BYTES),
             requests_per_minute,
-            head: Duration::from_secs(first!(head_seconds).unwrap_or(DEFAULT_HEAD_SECONDS)),
-            grace: Duration::from_secs(first!(grace_seconds).unwrap_or(DEFAULT_GRACE_SECONDS)),
+            head: seconds(
+                "head_seconds",
+                first!(head_seconds).unwrap_or(DEFAULT_HEAD_SECONDS),
+            )?,
+            stall: seconds(
+                "stall_seconds",
+                first!(stall_seconds).unwrap_or(DEFAULT_STALL_SECONDS),
+            )?,
+            grace: seconds(
+                "grace_seconds",
+                first!(grace_seconds).unwrap_or(DEFAULT_GRACE_SECONDS),
+            )?,
         })
     }
 }
@@ -216,6 +228,7 @@ impl Layer {
             max_query_bytes: number("ROWSPOUT_MAX_QUERY_BYTES")?,
             requests_per_minute: number("ROWSPOUT_REQUESTS_PER_MINUTE")?,
             head_seconds: number("ROWSPOUT_HEAD_SECONDS")?,
+            stall_seconds: number("ROWSPOUT_STALL_SECONDS")?,
             grace_seconds: number("ROWSPOUT_GRACE_SECONDS")?,
         })
     }
@@ -244,9 +257,63 @@ impl Layer {
                 .with_source(error));
             }
         };
-        toml::from_str(&text)
-            .map_err(|error| Error::usage(format!("the settings file {}: {error}", path.display())))
+        // The library's own text repeats the line, which may hold a password.
+        toml::from_str(&text).map_err(|error| {
+            let line = error
+                .span()
+                .and_then(|span| text.get(..span.start))
+                .map_or(1, |before| before.matches('\n').count() + 1);
+            Error::usage(format!(
+                "the settings file {}, line {line}: {}",
+                path.display(),
+                error.message()
+            ))
+        })
     }
+}
+
+/// Longest time that a setting may give, in seconds: a week.
+const MAX_SECONDS: u64 = 7 * 24 * 3_600;
+
+/// Most exports at once that a setting may allow.
+const MAX_EXPORTS: usize = 10_000;
+
+/// Reads a time that must pass some day.
+fn seconds(name: &str, value: u64) -> Result<Duration> {
+    if (1..=MAX_SECONDS).contains(&value) {
+        return Ok(Duration::from_secs(value));
+    }
+    Err(Error::usage(format!(
+        "{name} is {value}: give 1 to {MAX_SECONDS}"
+    )))
+}
+
+/// Checks the address of an HTTP interface. Messages do not repeat it: it may hold a password.
+fn check_url(url: &str) -> Result<()> {
+    let remedy = format!("write it as {DEFAULT_CLICKHOUSE_URL}");
+    let uri: hyper::Uri = url
+        .parse()
+        .map_err(|_| Error::usage(format!("clickhouse_url is not a URL: {remedy}")))?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
+        return Err(Error::usage(format!(
+            "clickhouse_url is not the address of an HTTP interface: {remedy}"
+        )));
+    }
+    if uri
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
+        return Err(Error::usage(
+            "clickhouse_url holds a user or password, which would stand in logs: give them as clickhouse_user and \
+             clickhouse_password",
+        ));
+    }
+    if uri.query().is_some() {
+        return Err(Error::usage(format!(
+            "clickhouse_url has parameters, which would be dropped: {remedy}"
+        )));
+    }
+    Ok(())
 }
 
 /// Reads `ADDRESS:PORT`.

@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::cursor::{ByteSource, RowCursor, Server, Unhex};
-use crate::decode::RowBinaryDecoder;
+use crate::decode::{Batch, RowBinaryDecoder};
 use crate::encode::{Encoder, FileInfo};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pushdown::{Fence, Key, TextForm};
@@ -88,6 +88,27 @@ struct Delivered {
     rows: u64,
     settled_rows: u64,
     last: Option<Key>,
+    /// How many of the rows have the last key.
+    at_last: u64,
+}
+
+impl Delivered {
+    fn add(&mut self, batch: &Batch<'_>) {
+        self.rows += batch.rows() as u64;
+        self.settled_rows += batch.settled_rows;
+        let keys = batch.timestamps.iter().zip(batch.event_ids);
+        let keys = keys.map(|(&timestamp, &event_id)| Key {
+            timestamp,
+            event_id,
+        });
+        let Some(last) = keys.clone().next_back() else {
+            return;
+        };
+        let at_last = keys.clone().rev().take_while(|key| *key == last).count();
+        let continues = at_last == batch.rows() && self.last == Some(last);
+        self.at_last = at_last as u64 + if continues { self.at_last } else { 0 };
+        self.last = Some(last);
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,13 +122,14 @@ impl Export {
     ///
     /// # Errors
     ///
-    /// None that depends on the server: those come with the first chunk.
-    pub fn begin(
+    /// The table of events cannot be read. The query's own errors come with the first chunk.
+    pub async fn begin(
         id: ExportId,
         request: ExportRequest,
         server: Server,
         fence: Fence,
     ) -> Result<Self> {
+        server.check_table().await?;
         let info = FileInfo {
             site: request.website.to_string(),
             start: request.window.start.to_string(),
@@ -215,6 +237,9 @@ impl Export {
                 )),
             );
         }
+        if self.delivered.last.is_some() && proof.at != self.delivered.at_last {
+            return Err(inseparable(proof.at, self.delivered.last));
+        }
         if proof.up_to > self.delivered.rows {
             tracing::info!(export = %self.id, rows = proof.up_to - self.delivered.rows, "rows became visible after they were passed");
         }
@@ -224,13 +249,7 @@ impl Export {
     /// Opens a cursor behind the last row delivered.
     fn reopen(&mut self, proof: crate::cursor::Proof, form: TextForm) -> Result<()> {
         if proof.at > 1 {
-            return Err(Error::internal(
-                "the export was interrupted between rows that cannot be told apart",
-            )
-            .with_detail(format!(
-                "{} rows have the key {:?}",
-                proof.at, self.delivered.last
-            )));
+            return Err(inseparable(proof.at, self.delivered.last));
         }
         if self.cursors == MAX_CURSORS {
             return Err(
@@ -311,16 +330,7 @@ impl Stage {
                 self.decoder.push(chunk);
                 while let Some(batch) = self.decoder.next_batch()? {
                     self.encoder.batch(&batch)?;
-                    delivered.rows += batch.rows() as u64;
-                    delivered.settled_rows += batch.settled_rows;
-                    if let (Some(&timestamp), Some(&event_id)) =
-                        (batch.timestamps.last(), batch.event_ids.last())
-                    {
-                        delivered.last = Some(Key {
-                            timestamp,
-                            event_id,
-                        });
-                    }
+                    delivered.add(&batch);
                 }
             }
             Work::Finish => self.encoder.finish()?,
@@ -340,6 +350,12 @@ impl Cursor {
 
 fn query_id(id: &ExportId, cursor: u32) -> String {
     format!("{id}-{cursor}")
+}
+
+/// Rows that have one key have no order among them, so nothing can go on between them.
+fn inseparable(rows: u64, key: Option<Key>) -> Error {
+    Error::internal("the export was interrupted between rows that cannot be told apart")
+        .with_detail(format!("{rows} rows have the key {key:?}"))
 }
 
 fn after_failure() -> Error {

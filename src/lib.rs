@@ -44,4 +44,6 @@ pub mod cli;
 
 pub mod config;
 
+pub mod shutdown;
+
 pub mod error;

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::{Catalog, check_name};
+use crate::cursor::failure;
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::WebsiteId;
 
@@ -164,16 +165,15 @@ impl Catalog {
     ///
     /// ClickHouse cannot be reached or has no tables.
     pub async fn find_key(&self, hash: &KeyHash) -> Result<Option<KeyRecord>> {
-        let found = self
+        let answer = self
             .client
             .query_raw(
                 "SELECT id, hash, argMax(api_keys.sites, version) AS sites FROM api_keys \
                  WHERE hash = {hash:String} GROUP BY id, hash HAVING NOT max(revoked)",
             )
             .param("hash", hash.0.as_str())
-            .fetch_optional::<FoundKey>()
-            .await
-            .map_err(|error| self.failed(error))?;
+            .fetch_optional::<FoundKey>();
+        let found = failure::in_time(answer, &self.url).await?;
         // ClickHouse compared the hashes already; this comparison tells nothing by the time it takes.
         Ok(found
             .filter(|found| found.hash.as_bytes().ct_eq(hash.0.as_bytes()).into())

@@ -4,6 +4,7 @@ use chrono_tz::Tz;
 use serde::Deserialize;
 
 use super::{Catalog, check_name};
+use crate::cursor::failure;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pushdown::Fence;
 use crate::request::WebsiteId;
@@ -81,15 +82,14 @@ impl Catalog {
     ///
     /// [`ErrorKind::NotFound`] where there is no such website.
     pub async fn fence(&self, id: &WebsiteId) -> Result<Fence> {
-        let (now, known) = self
+        let answer = self
             .client
             .query_raw(
                 "SELECT toUnixTimestamp64Milli(now64(3)), count() FROM websites WHERE id = {id:String}",
             )
             .param("id", id.as_str())
-            .fetch_one::<(i64, u64)>()
-            .await
-            .map_err(|error| self.failed(error))?;
+            .fetch_one::<(i64, u64)>();
+        let (now, known) = failure::in_time(answer, &self.url).await?;
         if known == 0 {
             return Err(Error::new(
                 ErrorKind::NotFound,

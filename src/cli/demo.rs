@@ -5,12 +5,14 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::serve::{listen, shutdown_signal};
+use super::print;
+use super::serve::listen;
 use crate::config::Config;
 use crate::demo::{self, Demo};
 use crate::error::{Error, Result};
 use crate::request::Format;
 use crate::serve::{self, Service};
+use crate::shutdown::shutdown_signal;
 
 /// Flags of `demo`.
 #[derive(Debug, Args)]
@@ -48,10 +50,10 @@ async fn once(demo: &Demo, folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(|error| {
         Error::usage(format!("the folder {} cannot be made", folder.display())).with_source(error)
     })?;
-    println!(
+    print(format_args!(
         "{:<8} {:>12} {:>14} {:>9} {:>12}",
         "format", "rows", "bytes", "seconds", "rows/s"
-    );
+    ))?;
     for format in Format::ALL {
         let request = demo.request(format)?;
         let path = folder.join(request.file_name());
@@ -59,13 +61,13 @@ async fn once(demo: &Demo, folder: &Path) -> Result<()> {
         let export = super::export::begin(&demo.config, request).await?;
         let written = super::export::write(export, Some(&path)).await?;
         let seconds = begun.elapsed().as_secs_f64();
-        println!(
+        print(format_args!(
             "{:<8} {:>12} {:>14} {seconds:>9.2} {:>12.0}",
             format.as_str(),
             written.rows,
             written.bytes,
             written.rows as f64 / seconds
-        );
+        ))?;
     }
     eprintln!("the files are in {}", folder.display());
     Ok(())
@@ -76,24 +78,24 @@ async fn serve(demo: &Demo) -> Result<()> {
     let listener = listen(&demo.config).await?;
     let address = listener.local_addr().unwrap_or(demo.config.listen);
     let key = demo.key().await?;
-    println!(
+    print(format_args!(
         "Rowspout serves {} events of {} at http://{address}",
         demo.events,
         demo::SITE
-    );
-    println!("key: {key}");
+    ))?;
+    print(format_args!("key: {key}"))?;
     for format in Format::ALL {
-        println!("\n# {format}");
-        println!(
+        print(format_args!("\n# {format}"))?;
+        print(format_args!(
             "curl --fail --remove-on-error -o {} -H 'Authorization: Bearer {key}' \\\n  \
              'http://{address}/api/websites/{}/export?start_date={}&end_date={}&format={format}'",
             demo.request(format)?.file_name(),
             demo::SITE,
             demo::START,
-            demo::END,
-        );
+            demo::END
+        ))?;
     }
-    println!("\nCtrl-C ends it.");
+    print(format_args!("\nCtrl-C ends it."))?;
     serve::run(
         Service::new(demo.config.clone())?,
         listener,

@@ -7,13 +7,13 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
-use super::serve::shutdown_signal;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::cursor::Server;
 use crate::error::{Error, Result};
 use crate::export::{Export, ExportId};
 use crate::request::{ExportRequest, Format, WebsiteId};
+use crate::shutdown::shutdown_signal;
 
 /// Flags of `export`.
 #[derive(Debug, Args)]
@@ -59,6 +59,9 @@ pub(super) async fn run(args: ExportArgs, config: &Config) -> Result<()> {
     }
 }
 
+/// Endings of files that Rowspout does not write.
+const COMPRESSED: [&str; 6] = ["gz", "zst", "bz2", "xz", "br", "zip"];
+
 /// What a finished file holds.
 pub(super) struct Written {
     pub(super) rows: u64,
@@ -69,7 +72,7 @@ pub(super) struct Written {
 pub(super) async fn begin(config: &Config, request: ExportRequest) -> Result<Export> {
     let catalog = Catalog::new(&config.clickhouse);
     let fence = catalog.fence(&request.website).await?;
-    Export::begin(ExportId::random()?, request, Server::new(config), fence)
+    Export::begin(ExportId::random()?, request, Server::new(config), fence).await
 }
 
 /// Writes an export into a file that appears when it is complete, or to standard output.
@@ -78,10 +81,30 @@ pub(super) async fn write(export: Export, output: Option<&Path>) -> Result<Writt
         let name = "standard output";
         return copy(export, &mut tokio::io::stdout(), name).await;
     };
+    // A link stays one: what it leads to is written.
+    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = target.as_path();
     let name = path.display().to_string();
     let unwritable = |error: std::io::Error| {
         Error::internal(format!("{} cannot be written", path.display())).with_source(error)
     };
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => {
+            return Err(Error::usage(format!(
+                "{name} is a folder: give a file's name in it"
+            )));
+        }
+        // A pipe or a device takes the bytes as they come; there is no name that could appear late.
+        Ok(found) if !found.is_file() => {
+            let mut file = tokio::fs::OpenOptions::new()
+                .write(true)
+                .open(path)
+                .await
+                .map_err(unwritable)?;
+            return copy(export, &mut file, &name).await;
+        }
+        _ => {}
+    }
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
@@ -147,11 +170,20 @@ fn request(args: ExportArgs) -> Result<ExportRequest> {
         .as_deref()
         .and_then(Path::extension)
         .and_then(|extension| extension.to_str())
-        .filter(|extension| Format::from_name(extension).is_some());
+        .map(str::to_ascii_lowercase);
+    if let Some(extension) = extension.as_deref()
+        && COMPRESSED.contains(&extension)
+    {
+        return Err(Error::usage(format!(
+            "-o names a .{extension} file, but exports are not compressed: leave the ending out, and pipe standard output \
+             through a compressor"
+        )));
+    }
+    let extension = extension.filter(|extension| Format::from_name(extension).is_some());
     let pairs = [
         ("start_date", Some(args.start.as_str())),
         ("end_date", Some(args.end.as_str())),
-        ("format", args.format.as_deref().or(extension)),
+        ("format", args.format.as_deref().or(extension.as_deref())),
         ("timezone", args.timezone.as_deref()),
         ("event_type", args.event_type.as_deref()),
         ("include_bots", args.include_bots.then_some("true")),

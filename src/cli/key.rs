@@ -2,7 +2,8 @@
 
 use clap::{Args, Subcommand};
 
-use crate::catalog::Catalog;
+use super::print;
+use crate::catalog::{Catalog, KeyHash};
 use crate::config::Config;
 use crate::error::Result;
 
@@ -36,7 +37,16 @@ enum Action {
 pub(super) async fn run(args: KeyArgs, config: &Config) -> Result<()> {
     let catalog = Catalog::new(&config.clickhouse);
     match args.action {
-        Action::Create { sites, name } => println!("{}", catalog.create_key(&sites, &name).await?),
+        Action::Create { sites, name } => {
+            let plain = catalog.create_key(&sites, &name).await?;
+            if let Err(error) = print(format_args!("{plain}")) {
+                // Nobody has read it, so nobody may use it.
+                if let Some(key) = catalog.find_key(&KeyHash::of(&plain)).await? {
+                    catalog.revoke_key(&key.id).await?;
+                }
+                return Err(error);
+            }
+        }
         Action::List => {
             for key in catalog.list_keys().await? {
                 let state = if key.revoked { "revoked" } else { "valid" };
@@ -45,10 +55,10 @@ pub(super) async fn run(args: KeyArgs, config: &Config) -> Result<()> {
                 } else {
                     key.sites.join(",")
                 };
-                println!(
+                print(format_args!(
                     "{}\t{}\t{state}\t{sites}\t{}",
                     key.id, key.created, key.name
-                );
+                ))?;
             }
         }
         Action::Revoke { id } => {

@@ -111,7 +111,7 @@ pub fn run() -> Result<()> {
         .enable_all()
         .build()
         .map_err(|error| Error::internal("the runtime cannot be started").with_source(error))?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         match cli.command {
             Command::Demo(args) => demo::run(args, config).await,
             Command::Serve(args) => serve::run(args, config).await,
@@ -122,7 +122,19 @@ pub fn run() -> Result<()> {
             Command::Load(args) => load::run(args, &config).await,
             Command::Export(args) => export::run(args, &config).await,
         }
-    })
+    });
+    // A thread that waits for a blocked reader of standard output must not hold the process.
+    runtime.shutdown_background();
+    result
+}
+
+/// Prints a line on standard output, which may be closed or full.
+fn print(line: std::fmt::Arguments<'_>) -> Result<()> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .map_err(|error| Error::internal("standard output cannot be written").with_source(error))
 }
 
 /// Sends the log to standard error, at the level of `RUST_LOG` or `info`; as JSON where `ROWSPOUT_LOG=json`.

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use super::print;
 use crate::config::Config;
 use crate::error::Result;
 use crate::schema;
@@ -39,7 +40,7 @@ pub(super) async fn run(args: SchemaArgs, config: &Config) -> Result<()> {
                 eprintln!("there already in {place}: {}", applied.present.join(", "));
             }
         }
-        Action::Print => print!("{}", schema::TABLES),
+        Action::Print => print(format_args!("{}", schema::TABLES.trim_end()))?,
     }
     Ok(())
 }

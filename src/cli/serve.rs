@@ -6,6 +6,7 @@ use tokio::net::TcpListener;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::serve::{self, Service};
+use crate::shutdown::shutdown_signal;
 
 /// Flags of `serve`.
 #[derive(Debug, Args)]
@@ -31,21 +32,4 @@ pub(super) async fn listen(config: &Config) -> Result<TcpListener> {
         ))
         .with_source(error)
     })
-}
-
-/// Resolves at Ctrl-C or SIGTERM.
-pub(super) async fn shutdown_signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = interrupt.await;
 }

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use super::print;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -42,7 +43,10 @@ pub(super) async fn run(args: SiteArgs, config: &Config) -> Result<()> {
         }
         Action::List => {
             for website in catalog.list_websites().await? {
-                println!("{}\t{}\t{}", website.id, website.timezone, website.name);
+                print(format_args!(
+                    "{}\t{}\t{}",
+                    website.id, website.timezone, website.name
+                ))?;
             }
         }
     }

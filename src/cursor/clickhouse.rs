@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clickhouse::query::{BytesCursor, Query};
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 
 use super::{ByteSource, failure};
 use crate::config::Config;
@@ -16,9 +16,12 @@ use crate::request::ExportRequest;
 /// A ClickHouse that exports are read from, with the limits that each query runs under.
 #[derive(Clone)]
 pub struct Server {
-    client: clickhouse::Client,
-    url: Arc<str>,
-    table: Arc<str>,
+    pub(super) client: clickhouse::Client,
+    pub(super) url: Arc<str>,
+    pub(super) table: Arc<str>,
+    pub(super) database: Arc<str>,
+    /// Whether the table's columns were looked at.
+    pub(super) checked: Arc<OnceCell<()>>,
     max_query: Duration,
     max_query_bytes: u64,
 }
@@ -43,6 +46,8 @@ impl Server {
             client: config.clickhouse.client(),
             url: config.clickhouse.url.as_str().into(),
             table: config.events_table.as_str().into(),
+            database: config.clickhouse.database.as_str().into(),
+            checked: Arc::default(),
             max_query: config.max_query,
             max_query_bytes: config.max_query_bytes,
         }
@@ -84,6 +89,7 @@ impl Server {
             },
             url: self.url.clone(),
             opened: Instant::now(),
+            deadline: Instant::now() + self.max_query + SLACK,
         })
     }
 
@@ -100,9 +106,10 @@ impl Server {
         query_id: &str,
     ) -> Result<Proof> {
         let statement = pushdown::proof(request, &self.table, fence, last);
-        self.query(statement, query_id)
-            .fetch_one::<Proof>()
+        let proof = self.query(statement, query_id).fetch_one::<Proof>();
+        tokio::time::timeout(self.max_query + SLACK, proof)
             .await
+            .map_err(|_| failure::too_long())?
             .map_err(|error| failure::from_clickhouse(error, &self.url))
     }
 
@@ -133,7 +140,12 @@ pub struct RowCursor {
     kill: Kill,
     url: Arc<str>,
     opened: Instant,
+    /// When a server that ends nothing by itself is given up.
+    deadline: Instant,
 }
+
+/// How much longer than ClickHouse's own limit an answer is waited for.
+const SLACK: Duration = Duration::from_secs(30);
 
 /// Chunks that are read ahead while the last one is encoded. The client's chunks are at most 400 KiB.
 const READ_AHEAD_CHUNKS: usize = 4;
@@ -150,7 +162,10 @@ impl RowCursor {
 
 impl ByteSource for RowCursor {
     async fn next(&mut self) -> Result<Option<Bytes>> {
-        match self.chunks.recv().await {
+        let chunk = tokio::time::timeout_at(self.deadline.into(), self.chunks.recv())
+            .await
+            .map_err(|_| failure::too_long())?;
+        match chunk {
             Some(Ok(Some(chunk))) => Ok(Some(chunk)),
             Some(Ok(None)) => {
                 self.kill.armed = false;

@@ -1,8 +1,36 @@
 //! What a failure of ClickHouse means to the client and to the log.
 
+use std::time::Duration;
+
 use clickhouse::error::Error as ClientError;
 
 use crate::error::{Error, ErrorKind};
+
+/// How long ClickHouse may take for what reads no events.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+const TOO_LONG: &str =
+    "the query took longer than its time limit: ask for fewer days, or raise max_query_seconds";
+
+/// The answer to a query that reads no events, or why there is none.
+///
+/// # Errors
+///
+/// The query's own, or that ClickHouse did not answer in time.
+pub async fn in_time<T>(
+    answer: impl Future<Output = Result<T, ClientError>>,
+    url: &str,
+) -> Result<T, Error> {
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
+    answer
+        .unwrap_or(Err(ClientError::TimedOut))
+        .map_err(|error| from_clickhouse(error, url))
+}
+
+/// A query that is given up.
+pub fn too_long() -> Error {
+    Error::new(ErrorKind::QueryTimeout, TOO_LONG)
+}
 
 /// The error of a query, told apart by ClickHouse's own code where it sent one.
 pub fn from_clickhouse(error: ClientError, url: &str) -> Error {
@@ -25,10 +53,7 @@ pub fn from_clickhouse(error: ClientError, url: &str) -> Error {
 /// The error that a text of ClickHouse's tells of, wherever the text came from.
 pub fn from_text(text: &str) -> Error {
     let (kind, message) = match code(text) {
-        Some(159 | 160) => (
-            ErrorKind::QueryTimeout,
-            "the query took longer than its time limit: ask for fewer days, or raise max_query_seconds",
-        ),
+        Some(159 | 160) => (ErrorKind::QueryTimeout, TOO_LONG),
         Some(202 | 209 | 210 | 236 | 279) => (
             ErrorKind::Unavailable,
             "ClickHouse has too much to do: try again in some seconds",

@@ -7,6 +7,7 @@
 mod clickhouse;
 pub mod failure;
 mod replay;
+mod table;
 mod unhex;
 
 pub use self::clickhouse::{Proof, RowCursor, Server};

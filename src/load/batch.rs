@@ -92,6 +92,11 @@ impl Batch {
         self.starts.len() as u64
     }
 
+    /// The size of the last row on the wire.
+    pub(super) fn last_row_bytes(&self) -> usize {
+        self.bytes.len() - self.starts.last().copied().unwrap_or(0)
+    }
+
     /// Whether it should be inserted before more rows come.
     pub(super) fn is_full(&self) -> bool {
         self.starts.len() >= BATCH_ROWS || self.bytes.len() >= BATCH_BYTES

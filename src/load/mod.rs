@@ -35,6 +35,7 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::{Format, WebsiteId};
+use crate::shutdown::shutdown_signal;
 
 /// Batches between the reader and the INSERT, beside the one in each one's hands.
 const QUEUED_BATCHES: usize = 1;
@@ -114,7 +115,10 @@ pub async fn load(config: &Config, request: LoadRequest) -> Result<Loaded> {
         .await?;
     let mut inserter = Inserter::new(config, site, claim.clone());
     let progress = Progress::new("loading", bytes);
-    let mut done = insert(&request, format, &checked, &claim, &mut inserter, &progress).await;
+    let mut done = tokio::select! {
+        done = insert(&request, format, &checked, &claim, &mut inserter, &progress) => done,
+        () = shutdown_signal() => Err(Error::internal("the load was interrupted")),
+    };
     drop(progress);
     if done.is_ok() {
         done = inserter.verify(checked.rows, checked.span).await;

@@ -83,7 +83,7 @@ pub(super) fn push_where(statement: &mut Statement, request: &ExportRequest, fen
         .push_str("\n  AND ingested_at <= fromUnixTimestamp64Milli({fence:Int64}, 'UTC')");
     statement.int_parameter("fence", fence.now);
     if !request.include_bots {
-        statement.text.push_str("\n  AND is_bot = 0");
+        statement.text.push_str("\n  AND ifNull(is_bot, 0) = 0");
     }
     if let Some(event_type) = request.event_type {
         statement

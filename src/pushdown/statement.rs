@@ -73,7 +73,7 @@ pub fn rows(
     form: TextForm,
 ) -> Statement {
     let mut statement = Statement::new(format!(
-        "SELECT\n  toUInt8(toUInt8(event_type) + if({FRESH}, 2, 0)),\n  toUnixTimestamp64Milli(timestamp),\n  \
+        "SELECT\n  toUInt8(multiIf(event_type = 'pageview', if({FRESH}, 3, 1), event_type = 'event', if({FRESH}, 4, 2), 0)),\n  toUnixTimestamp64Milli(timestamp),\n  \
          toUInt64(event_id),\n  "
     ));
     statement.int_parameter("settled", fence.settled());

@@ -77,7 +77,7 @@ async fn serve_http1(
     head: Duration,
 ) -> Result<(), hyper::Error> {
     let busy = guard::Busy::default();
-    let io = Guard::new(TokioIo::new(stream), busy.clone());
+    let io = Guard::new(TokioIo::new(stream), busy.clone(), service.config.stall);
     let handler = service_fn(move |request| {
         let busy = busy.begin();
         let response = answer(&service, request);
@@ -125,12 +125,16 @@ async fn serve_http2(
     stream: TcpStream,
     draining: &mut watch::Receiver<bool>,
 ) -> Result<(), hyper::Error> {
+    let stall = service.config.stall;
     let handler = service_fn(move |request| answer(&service, request));
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(HTTP2_PING)
         .max_header_list_size(MAX_READ_BYTES as u32)
-        .serve_connection(TokioIo::new(stream), handler);
+        .serve_connection(
+            Guard::new(TokioIo::new(stream), guard::Busy::default(), stall),
+            handler,
+        );
     let mut connection = std::pin::pin!(connection);
     let mut drained = false;
     loop {

@@ -3,15 +3,19 @@
 //! hyper answers what it cannot parse by itself, with an empty body, and has no hook for that. So the socket is wrapped:
 //! while no request of ours is being answered, a write that is one whole `HTTP/1.1 4xx` head without content
 //! can only be such an answer, and ours goes out in its stead.
+//!
+//! And it gives up a client that takes nothing for too long, which would hold its socket for ever.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::time::Sleep;
 
 use super::respond;
 use crate::error::{Error, ErrorKind};
@@ -43,14 +47,19 @@ pub(super) struct Guard<T> {
     busy: Busy,
     /// Our answer, while it goes out instead of hyper's of so many bytes.
     instead: Option<(Bytes, usize)>,
+    /// How long a write may make no progress, and since when it makes none.
+    stall: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl<T> Guard<T> {
-    pub(super) fn new(inner: T, busy: Busy) -> Self {
+    pub(super) fn new(inner: T, busy: Busy, stall: Duration) -> Self {
         Self {
             inner,
             busy,
             instead: None,
+            stall,
+            stalled: None,
         }
     }
 
@@ -74,6 +83,24 @@ impl<T: Write + Unpin> Guard<T> {
             b.is_ascii_digit().then(|| sum * 10 + u16::from(b - b'0'))
         })?;
         Some(400 + tens)
+    }
+
+    /// Turns a write that waits too long into an error.
+    fn in_time(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stall = self.stall;
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<usize>>> {
@@ -107,7 +134,8 @@ impl<T: Write + Unpin> Write for Guard<T> {
         if let Some(replaced) = ready!(self.poll_instead(cx))? {
             return Poll::Ready(Ok(replaced));
         }
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.in_time(cx, written)
     }
 
     fn poll_write_vectored(
@@ -118,7 +146,8 @@ impl<T: Write + Unpin> Write for Guard<T> {
         if let [single] = slices {
             return self.poll_write(cx, single);
         }
-        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
+        self.in_time(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,6 +1,7 @@
 //! One export over HTTP: who may have what, then chunks from its task to the body.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -54,7 +55,7 @@ pub(super) async fn export(
         export = %id, key = key.id, website = %wanted.website, start = %wanted.window.start, end = %wanted.window.end,
         timezone = wanted.window.zone.name(), format = %wanted.format, "an export begins"
     );
-    let mut export = Export::begin(id.clone(), wanted, service.server.clone(), fence)?;
+    let mut export = Export::begin(id.clone(), wanted, service.server.clone(), fence).await?;
     let first = match export.next_chunk().await {
         Ok(first) => first,
         Err(error) => {
@@ -64,7 +65,8 @@ pub(super) async fn export(
     };
     measured.first_byte();
     let (sender, receiver) = mpsc::channel(QUEUED_CHUNKS);
-    tokio::spawn(pump(export, first, sender, measured, permit));
+    let stall = service.config.stall;
+    tokio::spawn(pump(export, first, sender, measured, stall, permit));
     Ok(headers.on(response, Body::export(receiver)))
 }
 
@@ -74,6 +76,7 @@ async fn pump(
     first: Option<Bytes>,
     sender: mpsc::Sender<Said>,
     mut measured: Measured,
+    stall: Duration,
     _permit: OwnedSemaphorePermit,
 ) {
     let mut chunk = Ok(first);
@@ -97,7 +100,12 @@ async fn pump(
                 tracing::error!(export = %export.id(), rows = export.rows(), bytes, error, "the export was aborted");
             }
         }
-        let sent = sender.send(chunk).await;
+        let Ok(sent) = tokio::time::timeout(stall, sender.send(chunk)).await else {
+            measured.rows(export.rows());
+            measured.end(Outcome::Aborted);
+            tracing::warn!(export = %export.id(), rows = export.rows(), bytes, "the client took nothing for {} s, so its export was aborted", stall.as_secs());
+            return;
+        };
         if last {
             return;
         }

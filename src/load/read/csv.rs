@@ -53,7 +53,16 @@ impl CsvReader {
     }
 
     pub(super) fn row(&mut self, batch: &mut Batch) -> Result<bool> {
+        // The last good record's place, should the file turn out to be cut.
+        let last = self.record.position().map_or(0, csv::Position::byte);
         if !self.next_record()? {
+            if self.reader.get_ref().has_open_quote() {
+                return Err(Error::new(
+                    ErrorKind::Data,
+                    "a quotation mark is opened here or further up and never closed: is the file cut?",
+                )
+                .at(self.place_of(last, None)));
+            }
             return Ok(false);
         }
         if self.record.len() != self.columns.len() {

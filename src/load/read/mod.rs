@@ -18,7 +18,8 @@ use self::json::JsonReader;
 use self::parquet::ParquetReader;
 pub(super) use self::source::Sha256Hex;
 use super::batch::{Batch, Layout};
-use crate::error::Result;
+use crate::decode::MAX_ROW_BYTES;
+use crate::error::{Error, ErrorKind, Position, Result};
 use crate::request::Format;
 
 /// A file's rows, in their order.
@@ -74,6 +75,20 @@ impl Reader {
             };
             if !more {
                 break;
+            }
+            if batch.last_row_bytes() > MAX_ROW_BYTES {
+                return Err(Error::new(
+                    ErrorKind::Data,
+                    format!(
+                        "an event has {} MiB, and no export carries more than {}: shorten its texts",
+                        batch.last_row_bytes() >> 20,
+                        MAX_ROW_BYTES >> 20
+                    ),
+                )
+                .at(Position {
+                    byte: Some(self.position()),
+                    ..Position::default()
+                }));
             }
         }
         Ok(())

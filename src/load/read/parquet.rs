@@ -12,8 +12,8 @@ use crate::error::{Error, ErrorKind, Position, Result};
 use crate::load::batch::{Batch, Layout};
 use crate::load::column::{self, Column};
 
-/// Rows that are decoded at a time.
-const DECODED_ROWS: usize = 8_192;
+/// Rows that are decoded at a time: few, since a dictionary of one text of 32 MiB may stand for every row.
+const DECODED_ROWS: usize = 64;
 
 /// Reads rows.
 pub(in crate::load) struct ParquetReader {

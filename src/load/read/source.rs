@@ -26,6 +26,8 @@ pub(super) struct Source {
     position: u64,
     /// Bytes of the file before the text.
     skipped: u64,
+    /// Quotation marks that were read.
+    quotes: u64,
     /// Bytes since a record began, up to a buffer more.
     since_record: usize,
 }
@@ -43,6 +45,7 @@ impl Source {
             pending: Vec::new(),
             position: 0,
             skipped: 0,
+            quotes: 0,
             since_record: 0,
         };
         let mut head = Vec::new();
@@ -70,6 +73,11 @@ impl Source {
         self.position
     }
 
+    /// Whether a quotation mark is left open: those of a well-formed CSV come in pairs.
+    pub(super) fn has_open_quote(&self) -> bool {
+        self.quotes % 2 == 1
+    }
+
     /// A record begins: the bound counts from here.
     pub(super) fn record_begins(&mut self) {
         self.since_record = 0;
@@ -95,6 +103,7 @@ impl Read for Source {
         let count = self.file.read(buffer)?;
         self.hash.update(&buffer[..count]);
         self.position += count as u64;
+        self.quotes += buffer[..count].iter().filter(|&&byte| byte == b'"').count() as u64;
         self.since_record += count;
         Ok(count)
     }

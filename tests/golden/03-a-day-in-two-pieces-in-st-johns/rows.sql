@@ -1,5 +1,5 @@
 SELECT
-  toUInt8(toUInt8(event_type) + if(ingested_at > fromUnixTimestamp64Milli({settled:Int64}, 'UTC'), 2, 0)),
+  toUInt8(multiIf(event_type = 'pageview', if(ingested_at > fromUnixTimestamp64Milli({settled:Int64}, 'UTC'), 3, 1), event_type = 'event', if(ingested_at > fromUnixTimestamp64Milli({settled:Int64}, 'UTC'), 4, 2), 0)),
   toUnixTimestamp64Milli(timestamp),
   toUInt64(event_id),
   multiIf(timestamp < fromUnixTimestamp64Milli({transition_1:Int64}, 'UTC'), {offset_0:Int16}, {offset_1:Int16}),
@@ -29,7 +29,7 @@ WHERE website_id = {site:String}
   AND timestamp >= fromUnixTimestamp64Milli({from_1:Int64}, 'UTC')
   AND timestamp < fromUnixTimestamp64Milli({until_1:Int64}, 'UTC')))
   AND ingested_at <= fromUnixTimestamp64Milli({fence:Int64}, 'UTC')
-  AND is_bot = 0
+  AND ifNull(is_bot, 0) = 0
 ORDER BY timestamp, event_id
 SETTINGS limit = 0, offset = 0, max_result_rows = 0, max_result_bytes = 0, timeout_overflow_mode = 'throw', read_overflow_mode = 'throw', read_overflow_mode_leaf = 'throw', result_overflow_mode = 'throw', sort_overflow_mode = 'throw', group_by_overflow_mode = 'throw', set_overflow_mode = 'throw', transfer_overflow_mode = 'throw', distinct_overflow_mode = 'throw', join_overflow_mode = 'throw', skip_unavailable_shards = 0, fallback_to_stale_replicas_for_distributed_queries = 0
 -- settled = 1780271400000

@@ -1,0 +1,112 @@
+//! Whether the table or view of events can be read as it is.
+
+use serde::Deserialize;
+
+use super::{Server, failure};
+use crate::error::{Error, Result};
+use crate::pushdown::columns::TEXT_COLUMNS;
+
+#[derive(clickhouse::Row, Deserialize)]
+struct Described {
+    name: String,
+    column_type: String,
+}
+
+/// A column, whether a type serves, and what to say where it doesn't.
+type Wanted = (&'static str, fn(&str) -> bool, &'static str);
+
+/// The columns whose types matter to the statement.
+const WANTED: [Wanted; 6] = [
+    ("website_id", |found| is_text(found), "String"),
+    (
+        "timestamp",
+        // Finer times would lie between two keys, coarser ones have no milliseconds to compare.
+        |found| found == "DateTime64(3)" || found.starts_with("DateTime64(3,"),
+        "DateTime64(3, 'UTC')",
+    ),
+    (
+        "event_id",
+        |found| matches!(found, "UInt8" | "UInt16" | "UInt32" | "UInt64"),
+        "UInt64",
+    ),
+    (
+        "event_type",
+        |found| found.starts_with("Enum") || is_text(found),
+        "Enum8('pageview' = 1, 'event' = 2)",
+    ),
+    (
+        "is_bot",
+        |found| {
+            matches!(
+                found,
+                "Bool" | "UInt8" | "Nullable(Bool)" | "Nullable(UInt8)"
+            )
+        },
+        "Bool",
+    ),
+    (
+        "ingested_at",
+        |found| found.starts_with("DateTime"),
+        "DateTime64(3, 'UTC')",
+    ),
+];
+
+fn is_text(found: &str) -> bool {
+    matches!(
+        found,
+        "String"
+            | "LowCardinality(String)"
+            | "Nullable(String)"
+            | "LowCardinality(Nullable(String))"
+    )
+}
+
+impl Server {
+    /// Looks at the types of the table's columns, once in a process.
+    ///
+    /// # Errors
+    ///
+    /// There is no such table, or a column is missing or of a type that would be read wrongly.
+    pub async fn check_table(&self) -> Result<()> {
+        self.checked
+            .get_or_try_init(|| self.look_at_table())
+            .await
+            .copied()
+    }
+
+    async fn look_at_table(&self) -> Result<()> {
+        let (database, name) = self
+            .table
+            .split_once('.')
+            .unwrap_or((&self.database, &self.table));
+        let query = self
+            .client
+            .query_raw(
+                "SELECT name, type AS column_type FROM system.columns \
+                 WHERE database = {database:String} AND table = {name:String}",
+            )
+            .param("database", database)
+            .param("name", name);
+        let described = failure::in_time(query.fetch_all::<Described>(), &self.url).await?;
+        if described.is_empty() {
+            return Err(Error::internal(format!(
+                "there is no table {database}.{name}: create the tables with `rowspout schema apply`, or name another with \
+                 events_table"
+            )));
+        }
+        let text = TEXT_COLUMNS.map(|name| -> Wanted { (name, is_text, "String") });
+        for (column, serves, wanted) in WANTED.into_iter().chain(text) {
+            let found = described
+                .iter()
+                .find(|described| described.name == column)
+                .map_or("missing", |described| described.column_type.as_str());
+            if !serves(found) {
+                return Err(Error::internal(format!(
+                    "the column {column} of {database}.{name} is {found}, and exports need {wanted}: a view can convert it, \
+                     as schema/README.md shows"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
