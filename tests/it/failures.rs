@@ -384,3 +384,137 @@ async fn more_exports_than_allowed_are_refused_with_a_time_to_retry() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+/// A proxy that ends the first answer with rows politely after so many bytes of its body, as if it were complete.
+async fn lying_proxy(url: &str, bytes: usize) -> String {
+    let target = url.trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let lied = Arc::new(AtomicBool::new(false));
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(lie_once(client, target.clone(), lied.clone(), bytes));
+        }
+    });
+    format!("http://{address}")
+}
+
+async fn lie_once(mut client: TcpStream, target: String, lied: Arc<AtomicBool>, bytes: usize) {
+    let mut server = TcpStream::connect(&target).await.expect("ClickHouse");
+    let (mut asked, mut answer) = (Vec::new(), Vec::new());
+    let (mut up, mut down) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    loop {
+        tokio::select! {
+            read = client.read(&mut up) => match read {
+                Ok(read) if read > 0 => {
+                    asked.extend_from_slice(&up[..read]);
+                    server.write_all(&up[..read]).await.expect("forwarded");
+                }
+                _ => return,
+            },
+            read = server.read(&mut down) => match read {
+                Ok(read) if read > 0 => {
+                    let rows = asked.windows(10).any(|text| text == b"RowBinary\x20" || text == b"RowBinary&");
+                    if !rows || lied.load(Ordering::Relaxed) {
+                        if client.write_all(&down[..read]).await.is_err() {
+                            return;
+                        }
+                        continue;
+                    }
+                    // The whole answer is small and comes chunked; it is taken apart once its end is there.
+                    answer.extend_from_slice(&down[..read]);
+                    if answer.ends_with(b"0\r\n\r\n") {
+                        lied.store(true, Ordering::Relaxed);
+                        let _ = client.write_all(&shortened(&answer, bytes)).await;
+                        return;
+                    }
+                }
+                _ => return,
+            },
+        }
+    }
+}
+
+/// A chunked answer whose body ends after so many bytes.
+fn shortened(answer: &[u8], bytes: usize) -> Vec<u8> {
+    let head = answer
+        .windows(4)
+        .position(|end| end == b"\r\n\r\n")
+        .expect("a head")
+        + 4;
+    let (mut body, mut rest) = (Vec::new(), &answer[head..]);
+    loop {
+        let line = rest
+            .windows(2)
+            .position(|end| end == b"\r\n")
+            .expect("a chunk");
+        let size = std::str::from_utf8(&rest[..line]).expect("a size");
+        let size = usize::from_str_radix(size, 16).expect("a size");
+        if size == 0 {
+            break;
+        }
+        body.extend_from_slice(&rest[line + 2..line + 2 + size]);
+        rest = &rest[line + 2 + size + 2..];
+    }
+    assert!(body.len() > bytes, "the body has only {} bytes", body.len());
+    let mut short = answer[..head].to_vec();
+    short.extend_from_slice(format!("{bytes:x}\r\n").as_bytes());
+    short.extend_from_slice(&body[..bytes]);
+    short.extend_from_slice(b"\r\n0\r\n\r\n");
+    short
+}
+
+/// Bytes on the wire of an event whose only text is a URL of two.
+const WIRE_ROW: usize = rowspout::decode::FIXED_ROW_BYTES + 15 + 2;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_ends_too_early_is_gone_on_with_behind_its_last_row() {
+    let database = database().await;
+    insert::website(&database, "site_a").await;
+    let events: Vec<insert::Event> = (10..90)
+        .map(|row| insert::Event::at(1_772_532_900_000 + row, 1).with("url", row.to_string()))
+        .collect();
+    insert::events(&database, "site_a", &events).await;
+    let query = "start_date=2026-03-03&end_date=2026-03-03";
+    for format in FORMATS {
+        let query = format!("{query}&format={format}");
+        let whole = TestService::start(&database.config)
+            .await
+            .export("site_a", &query)
+            .await;
+        let mut behind = database.config.clone();
+        behind.url = lying_proxy(&database.config.url, 33 * WIRE_ROW).await;
+        let answer = TestService::start(&behind)
+            .await
+            .export("site_a", &query)
+            .await;
+        assert_eq!(answer.body, whole.body, "{format}");
+    }
+    // Inside a row there is nothing to go on from.
+    let mut behind = database.config.clone();
+    behind.url = lying_proxy(&database.config.url, 33 * WIRE_ROW + 7).await;
+    let answer = TestService::start(&behind)
+        .await
+        .export("site_a", query)
+        .await;
+    assert!(answer.status != 200 || answer.body.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_ends_between_rows_of_one_key_is_no_file() {
+    let database = database().await;
+    insert::website(&database, "site_a").await;
+    let events: Vec<insert::Event> = (10..20)
+        .map(|row| insert::Event::at(1_772_532_900_000 + row / 2, 1).with("url", row.to_string()))
+        .collect();
+    insert::events(&database, "site_a", &events).await;
+    let mut behind = database.config.clone();
+    behind.url = lying_proxy(&database.config.url, 9 * WIRE_ROW).await;
+    let service = TestService::start(&behind).await;
+    let query = "start_date=2026-03-03&end_date=2026-03-03";
+    let answer = service.export("site_a", query).await;
+    assert!(answer.status != 200 || answer.body.is_err(), "{answer:?}");
+    // Unbroken, it is whole.
+    let answer = service.export("site_a", query).await;
+    assert_eq!(answer.text().lines().count(), 11);
+}
