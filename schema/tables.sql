@@ -74,7 +74,7 @@ ENGINE = ReplacingMergeTree(finished_at)
 ORDER BY (website_id, number)
 SETTINGS non_replicated_deduplication_window = 1000;
 
--- What was exported: a row when an export begins, a further one when it ends.
+-- What was exported: a row when an export begins, a further one when it ends. Nothing writes it yet.
 CREATE TABLE IF NOT EXISTS export_log
 (
     export_id    String                          COMMENT 'the response''s X-Export-Id',

@@ -78,7 +78,7 @@ CREATE TABLE IF NOT EXISTS loads ON CLUSTER rowspout
 ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/all/{database}/{table}', '{shard}-{replica}', finished_at)
 ORDER BY (website_id, number);
 
--- What was exported: a row when an export begins, a further one when it ends.
+-- What was exported: a row when an export begins, a further one when it ends. Nothing writes it yet.
 CREATE TABLE IF NOT EXISTS export_log ON CLUSTER rowspout
 (
     export_id    String                          COMMENT 'the response''s X-Export-Id',
