@@ -20,8 +20,8 @@ pub struct Server {
     pub(super) url: Arc<str>,
     pub(super) table: Arc<str>,
     pub(super) database: Arc<str>,
-    /// Whether the table's columns were looked at.
-    pub(super) checked: Arc<OnceCell<()>>,
+    /// The text columns that may hold NULL, once the table was looked at.
+    pub(super) nullable: Arc<OnceCell<Vec<&'static str>>>,
     max_query: Duration,
     max_query_bytes: u64,
 }
@@ -47,7 +47,7 @@ impl Server {
             url: config.clickhouse.url.as_str().into(),
             table: config.events_table.as_str().into(),
             database: config.clickhouse.database.as_str().into(),
-            checked: Arc::default(),
+            nullable: Arc::default(),
             max_query: config.max_query,
             max_query_bytes: config.max_query_bytes,
         }
@@ -58,7 +58,8 @@ impl Server {
         self.max_query
     }
 
-    /// Opens a cursor over the request's rows, from behind `last` on where one is given.
+    /// Opens a cursor over the request's rows, from behind `last` on where one is given. [`Server::check_table`] comes first:
+    /// a table of other types would be read wrongly.
     ///
     /// # Errors
     ///
@@ -71,7 +72,8 @@ impl Server {
         form: TextForm,
         query_id: String,
     ) -> Result<RowCursor> {
-        let statement = pushdown::rows(request, &self.table, fence, last, form);
+        let nullable = self.nullable.get().map_or(&[] as &[_], Vec::as_slice);
+        let statement = pushdown::rows(request, &self.table, fence, last, form, nullable);
         let query = self
             .query(statement, &query_id)
             .with_setting("cancel_http_readonly_queries_on_client_close", "1");

@@ -68,13 +68,14 @@ impl Server {
     ///
     /// There is no such table, or a column is missing or of a type that would be read wrongly.
     pub async fn check_table(&self) -> Result<()> {
-        self.checked
+        self.nullable
             .get_or_try_init(|| self.look_at_table())
             .await
-            .copied()
+            .map(drop)
     }
 
-    async fn look_at_table(&self) -> Result<()> {
+    /// The text columns that may hold NULL.
+    async fn look_at_table(&self) -> Result<Vec<&'static str>> {
         let (database, name) = self
             .table
             .split_once('.')
@@ -95,11 +96,15 @@ impl Server {
             )));
         }
         let text = TEXT_COLUMNS.map(|name| -> Wanted { (name, is_text, "String") });
+        let mut nullable = Vec::new();
         for (column, serves, wanted) in WANTED.into_iter().chain(text) {
             let found = described
                 .iter()
                 .find(|described| described.name == column)
                 .map_or("missing", |described| described.column_type.as_str());
+            if found.contains("Nullable") && TEXT_COLUMNS.contains(&column) {
+                nullable.push(column);
+            }
             if !serves(found) {
                 return Err(Error::internal(format!(
                     "the column {column} of {database}.{name} is {found}, and exports need {wanted}: a view can convert it, \
@@ -107,6 +112,6 @@ impl Server {
                 )));
             }
         }
-        Ok(())
+        Ok(nullable)
     }
 }

@@ -65,12 +65,15 @@ const PINNED: &str = "limit = 0, offset = 0, max_result_rows = 0, max_result_byt
 ///
 /// One row on the wire: a byte that only a row begins with (the event type, plus 2 where the row is fresh), the instant
 /// in milliseconds, the event's id, the zone's offset at that instant in minutes, then the text columns.
+///
+/// `nullable` names the text columns that may hold NULL, which is then the empty text; the wire knows no other.
 pub fn rows(
     request: &ExportRequest,
     table: &str,
     fence: Fence,
     last: Option<Key>,
     form: TextForm,
+    nullable: &[&str],
 ) -> Statement {
     let mut statement = Statement::new(format!(
         "SELECT\n  toUInt8(multiIf(event_type = 'pageview', if({FRESH}, 3, 1), event_type = 'event', if({FRESH}, 4, 2), 0)),\n  toUnixTimestamp64Milli(timestamp),\n  \
@@ -79,10 +82,15 @@ pub fn rows(
     statement.int_parameter("settled", fence.settled());
     push_offset(&mut statement, &request.window.offsets);
     for column in TEXT_COLUMNS {
-        // A user's own table may hold LowCardinality, Nullable or FixedString here; the wire knows String alone.
+        // Bare where it can be: a LowCardinality column goes through a merge of parts as numbers.
+        let text = if nullable.contains(&column) {
+            format!("ifNull({column}, '')")
+        } else {
+            column.to_owned()
+        };
         let _ = match form {
-            TextForm::Plain => write!(statement.text, ",\n  toString(ifNull({column}, ''))"),
-            TextForm::Hex => write!(statement.text, ",\n  hex(toString(ifNull({column}, '')))"),
+            TextForm::Plain => write!(statement.text, ",\n  {text}"),
+            TextForm::Hex => write!(statement.text, ",\n  hex({text})"),
         };
     }
     let _ = write!(statement.text, "\nFROM {table}\n");

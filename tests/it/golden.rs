@@ -36,7 +36,7 @@ async fn requests_become_the_sql_and_the_files_beside_them() {
             timestamp: 1,
             event_id: 2,
         });
-        let rows = pushdown::rows(&request, "events", FENCE, None, TextForm::Plain);
+        let rows = pushdown::rows(&request, "events", FENCE, None, TextForm::Plain, &[]);
         compare(&case.join("rows.sql"), &text(&rows));
         let proof = pushdown::proof(&request, "events", FENCE, last);
         compare(&case.join("proof.sql"), &text(&proof));
