@@ -22,6 +22,7 @@ use crate::decode::{Batch, RowBinaryDecoder};
 use crate::encode::{Encoder, FileInfo};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pushdown::{Fence, Key, TextForm};
+use crate::random;
 use crate::request::ExportRequest;
 
 /// Names one export in headers, logs and query ids: `exp_` and 32 hexadecimal digits.
@@ -35,12 +36,10 @@ impl ExportId {
     ///
     /// The operating system has no random numbers.
     pub fn random() -> Result<Self> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).map_err(|error| {
-            Error::internal("the operating system gave no random numbers")
-                .with_detail(error.to_string())
-        })?;
-        Ok(Self(format!("exp_{:032x}", u128::from_be_bytes(bytes))))
+        Ok(Self(format!(
+            "exp_{}",
+            random::hex(&random::bytes::<16>()?)
+        )))
     }
 
     /// The name as text.

@@ -46,4 +46,6 @@ pub mod config;
 
 pub mod shutdown;
 
+mod random;
+
 pub mod error;

@@ -1,7 +1,5 @@
 //! Keys: made once, stored as hashes, compared in constant time.
 
-use std::fmt::Write as _;
-
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -9,6 +7,7 @@ use subtle::ConstantTimeEq as _;
 use super::{Catalog, check_name};
 use crate::cursor::failure;
 use crate::error::{Error, ErrorKind, Result};
+use crate::random;
 use crate::request::WebsiteId;
 
 /// What every key begins with.
@@ -21,7 +20,7 @@ pub struct KeyHash(String);
 impl KeyHash {
     /// The hash of a key, or of whatever was sent in its place.
     pub fn of(plain: &str) -> Self {
-        Self(hex(&Sha256::digest(plain.as_bytes())))
+        Self(random::hex(&Sha256::digest(plain.as_bytes())))
     }
 }
 
@@ -86,15 +85,15 @@ impl Catalog {
                 ));
             }
         }
-        let secret: [u8; 16] = random()?;
-        let id: [u8; 4] = random()?;
-        let plain = format!("{PREFIX}{}", hex(&secret));
+        let secret: [u8; 16] = random::bytes()?;
+        let id: [u8; 4] = random::bytes()?;
+        let plain = format!("{PREFIX}{}", random::hex(&secret));
         self.client
             .query_raw(
                 "INSERT INTO api_keys (id, hash, name, sites) \
                  SELECT {id:String}, {hash:String}, {name:String}, {sites:Array(String)}",
             )
-            .param("id", format!("key_{}", hex(&id)))
+            .param("id", format!("key_{}", random::hex(&id)))
             .param("hash", KeyHash::of(&plain).0)
             .param("name", name)
             .param("sites", sites)
@@ -182,23 +181,4 @@ impl Catalog {
                 sites: found.sites,
             }))
     }
-}
-
-fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        Error::internal("the operating system gave no random numbers")
-            .with_detail(error.to_string())
-    })?;
-    Ok(bytes)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
 }

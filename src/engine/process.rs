@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::ClickHouse;
 use crate::error::{Error, Result};
+use crate::random;
 
 /// The user that the engine knows.
 const USER: &str = "default";
@@ -76,11 +77,7 @@ impl EngineCommand {
     ///
     /// It cannot be started, or it ends before it is ready; its reason is on standard error then.
     pub fn start(&self) -> Result<EngineProcess> {
-        let mut random = [0; PASSWORD_BYTES];
-        getrandom::fill(&mut random).map_err(|error| {
-            Error::internal("the system gives no randomness for a password").with_source(error)
-        })?;
-        let password: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let password = random::hex(&random::bytes::<PASSWORD_BYTES>()?);
         let cannot_start = |error: std::io::Error| {
             Error::internal(format!(
                 "the engine cannot be started from {}",

@@ -1,27 +1,20 @@
 //! Websites and keys: what is refused, what is stored, what a revocation does.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use rowspout::catalog::{Catalog, KeyHash};
 use rowspout::config::ClickHouse;
 use rowspout::error::ErrorKind;
 use rowspout::request::WebsiteId;
 
+use crate::support::command::rowspout;
 use crate::support::insert::{self, database};
 
-fn rowspout(clickhouse: &ClickHouse, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rowspout"));
-    command
+fn run(clickhouse: &ClickHouse, arguments: &[&str]) -> Output {
+    rowspout(clickhouse)
         .args(arguments)
-        .env("ROWSPOUT_CLICKHOUSE_URL", &clickhouse.url)
-        .env("ROWSPOUT_CLICKHOUSE_DATABASE", &clickhouse.database);
-    if let Some(user) = &clickhouse.user {
-        command.env("ROWSPOUT_CLICKHOUSE_USER", user);
-    }
-    if let Some(password) = &clickhouse.password {
-        command.env("ROWSPOUT_CLICKHOUSE_PASSWORD", password);
-    }
-    command.output().expect("rowspout runs")
+        .output()
+        .expect("rowspout runs")
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -66,7 +59,7 @@ async fn a_website_is_added_once_with_a_zone_that_exists() {
 async fn only_a_keys_hash_is_stored_and_the_key_is_printed_alone() {
     let database = database().await;
     insert::website(&database, "site_a").await;
-    let created = rowspout(
+    let created = run(
         &database.config,
         &["key", "create", "--site", "site_a", "--name", "for tests"],
     );
@@ -89,7 +82,7 @@ async fn only_a_keys_hash_is_stored_and_the_key_is_printed_alone() {
         .expect("a row");
     assert!(stored.1, "the hash is not the key's SHA-256");
     assert!(!stored.0.contains(secret));
-    let listed = rowspout(&database.config, &["key", "list"]);
+    let listed = run(&database.config, &["key", "list"]);
     let listed = text(&listed.stdout);
     assert!(
         listed.contains("for tests") && listed.contains("site_a") && listed.contains("key_"),
@@ -222,7 +215,7 @@ async fn a_revoked_key_is_gone_at_once_and_for_good() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_tables_or_server_the_remedy_is_said() {
     let database = crate::support::clickhouse().await;
-    let listed = rowspout(&database.config, &["site", "list"]);
+    let listed = run(&database.config, &["site", "list"]);
     assert_eq!(listed.status.code(), Some(1));
     assert!(
         text(&listed.stderr).contains("rowspout schema apply"),
@@ -231,13 +224,13 @@ async fn without_tables_or_server_the_remedy_is_said() {
     );
     let mut nowhere = database.config.clone();
     nowhere.url = "http://127.0.0.1:9".into();
-    let listed = rowspout(&nowhere, &["key", "list"]);
+    let listed = run(&nowhere, &["key", "list"]);
     assert_eq!(listed.status.code(), Some(1));
     let said = text(&listed.stderr);
     assert!(
         said.contains("cannot be reached") && said.contains("127.0.0.1:9"),
         "{said}"
     );
-    let added = rowspout(&database.config, &["site", "add", "abc", "--name", "A"]);
+    let added = run(&database.config, &["site", "add", "abc", "--name", "A"]);
     assert_eq!(added.status.code(), Some(2), "{}", text(&added.stderr));
 }

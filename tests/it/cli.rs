@@ -4,22 +4,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::support::TestDatabase;
+use crate::support::command::rowspout;
 use crate::support::insert::{self, Event, database};
-
-/// `rowspout` over a test's database.
-fn rowspout(database: &TestDatabase) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rowspout"));
-    command
-        .env("ROWSPOUT_CLICKHOUSE_URL", &database.config.url)
-        .env("ROWSPOUT_CLICKHOUSE_DATABASE", &database.config.database);
-    if let Some(user) = &database.config.user {
-        command.env("ROWSPOUT_CLICKHOUSE_USER", user);
-    }
-    if let Some(password) = &database.config.password {
-        command.env("ROWSPOUT_CLICKHOUSE_PASSWORD", password);
-    }
-    command
-}
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -55,7 +41,7 @@ async fn one_view() -> TestDatabase {
 #[tokio::test(flavor = "multi_thread")]
 async fn data_goes_to_standard_output_and_nothing_else_does() {
     let database = one_view().await;
-    let output = rowspout(&database).args(EXPORT).output().unwrap();
+    let output = rowspout(&database.config).args(EXPORT).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text.lines().count(), 2);
@@ -68,7 +54,7 @@ async fn a_file_appears_whole_and_its_extension_names_the_format() {
     let database = one_view().await;
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("events.ndjson"), "an older file").unwrap();
-    let output = rowspout(&database)
+    let output = rowspout(&database.config)
         .args(EXPORT)
         .args(["-o", "events.ndjson"])
         .current_dir(folder.path())
@@ -176,7 +162,7 @@ async fn wrong_usage_exits_with_2_and_failures_with_1_and_both_say_why() {
         ),
         (&["frobnicate"], 2, "frobnicate"),
     ] {
-        let output = rowspout(&database)
+        let output = rowspout(&database.config)
             .args(arguments)
             .current_dir(folder.path())
             .output()
@@ -204,7 +190,7 @@ async fn flags_come_before_the_environment_before_the_file_before_defaults() {
     let file = folder.path().join("rowspout.toml");
     let run = |text: &str, environment: Option<&str>, flag: Option<&str>| {
         std::fs::write(&file, text).unwrap();
-        let mut command = rowspout(&database);
+        let mut command = rowspout(&database.config);
         command.args(EXPORT).current_dir(folder.path());
         if let Some(table) = environment {
             command.env("ROWSPOUT_EVENTS_TABLE", table);
@@ -259,7 +245,7 @@ async fn an_interrupted_export_leaves_no_file() {
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
     for signal in ["-INT", "-TERM"] {
-        let child = rowspout(&database)
+        let child = rowspout(&database.config)
             .args([
                 "export",
                 "--site",

@@ -1,6 +1,6 @@
 //! Whatever breaks in the middle, nobody holds a file that looks complete.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use rowspout::config::ClickHouse;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::support::command::rowspout;
 use crate::support::insert::{self, database};
 use crate::support::service::{TestService, config};
 use crate::support::{OwnEngine, TestDatabase};
@@ -34,7 +35,7 @@ fn export_to_file(
     format: &str,
 ) -> (tempfile::TempDir, std::process::Child) {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rowspout"));
+    let mut command = rowspout(clickhouse);
     command
         .current_dir(folder.path())
         .args([
@@ -47,16 +48,8 @@ fn export_to_file(
             "2026-03-31",
         ])
         .args(["--include-bots", "--format", format, "-o", "file"])
-        .env("ROWSPOUT_CLICKHOUSE_URL", &clickhouse.url)
-        .env("ROWSPOUT_CLICKHOUSE_DATABASE", &clickhouse.database)
         .env("ROWSPOUT_EVENTS_TABLE", table)
         .stderr(Stdio::piped());
-    if let Some(user) = &clickhouse.user {
-        command.env("ROWSPOUT_CLICKHOUSE_USER", user);
-    }
-    if let Some(password) = &clickhouse.password {
-        command.env("ROWSPOUT_CLICKHOUSE_PASSWORD", password);
-    }
     (folder, command.spawn().expect("rowspout starts"))
 }
 
@@ -208,7 +201,6 @@ async fn a_cut_connection_to_clickhouse_aborts_every_format() {
             cutting_proxy(&database.config.url, cut_after, cut_after > 1_000_000).await;
         let mut behind = database.config.clone();
         behind.url = url;
-        // The proxy's address is another host than the engine's own, which is loopback all the same.
         let service = TestService::start(&behind).await;
         armed.store(true, Ordering::Relaxed);
         for format in FORMATS {

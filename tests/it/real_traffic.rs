@@ -1,10 +1,10 @@
 //! Real traffic, loaded and exported again.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use rowspout::config::ClickHouse;
 
+use crate::support::command::rowspout;
 use crate::support::insert::{self, database};
 use crate::support::service::TestService;
 
@@ -33,20 +33,12 @@ fn without_is_bot(text: &str) -> String {
 }
 
 fn load(clickhouse: &ClickHouse, file: &std::path::Path, site: &str) -> std::process::Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rowspout"));
-    command
+    rowspout(clickhouse)
         .arg("load")
         .arg(file)
         .args(["--site", site])
-        .env("ROWSPOUT_CLICKHOUSE_URL", &clickhouse.url)
-        .env("ROWSPOUT_CLICKHOUSE_DATABASE", &clickhouse.database);
-    if let Some(user) = &clickhouse.user {
-        command.env("ROWSPOUT_CLICKHOUSE_USER", user);
-    }
-    if let Some(password) = &clickhouse.password {
-        command.env("ROWSPOUT_CLICKHOUSE_PASSWORD", password);
-    }
-    command.output().expect("rowspout runs")
+        .output()
+        .expect("rowspout runs")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 
 use crate::support::TestDatabase;
+use crate::support::command::rowspout;
 use crate::support::insert::{self, Event, database};
 use crate::support::service::{TestService, config};
 
@@ -89,7 +90,7 @@ async fn a_view_that_would_be_read_wrongly_is_refused_by_its_column() {
             &format!("CREATE OR REPLACE VIEW mine AS SELECT {columns} FROM events"),
         )
         .await;
-        let output = Command::new(env!("CARGO_BIN_EXE_rowspout"))
+        let output = rowspout(&database.config)
             .args([
                 "export",
                 "--site",
@@ -100,16 +101,6 @@ async fn a_view_that_would_be_read_wrongly_is_refused_by_its_column() {
                 "2026-03-03",
             ])
             .args(["--events-table", "mine"])
-            .env("ROWSPOUT_CLICKHOUSE_URL", &database.config.url)
-            .env("ROWSPOUT_CLICKHOUSE_DATABASE", &database.config.database)
-            .env(
-                "ROWSPOUT_CLICKHOUSE_USER",
-                database.config.user.as_deref().unwrap_or(""),
-            )
-            .env(
-                "ROWSPOUT_CLICKHOUSE_PASSWORD",
-                database.config.password.as_deref().unwrap_or(""),
-            )
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
@@ -215,18 +206,8 @@ async fn a_reader_that_has_gone_is_no_panic() {
     let database = database().await;
     insert::website(&database, "site_a").await;
     for arguments in [&["site", "list"] as &[&str], &["schema", "print"]] {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_rowspout"))
+        let mut child = rowspout(&database.config)
             .args(arguments)
-            .env("ROWSPOUT_CLICKHOUSE_URL", &database.config.url)
-            .env("ROWSPOUT_CLICKHOUSE_DATABASE", &database.config.database)
-            .env(
-                "ROWSPOUT_CLICKHOUSE_USER",
-                database.config.user.as_deref().unwrap_or(""),
-            )
-            .env(
-                "ROWSPOUT_CLICKHOUSE_PASSWORD",
-                database.config.password.as_deref().unwrap_or(""),
-            )
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -7,6 +7,7 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::random;
 
 /// Most bytes of one record or line: what an exported event may have. It bounds the readers' memory.
 pub(in crate::load) const MAX_RECORD_BYTES: usize = 32 << 20;
@@ -85,7 +86,7 @@ impl Source {
 
     /// The SHA-256 of the whole file, once it was read to its end.
     pub(super) fn finish(self) -> Sha256Hex {
-        hex(self.hash)
+        random::hex(&self.hash.finalize())
     }
 }
 
@@ -126,21 +127,10 @@ pub(super) fn hash(path: &Path) -> Result<Sha256Hex> {
             .read(&mut buffer)
             .map_err(|error| unreadable(path, error))?
         {
-            0 => return Ok(hex(hash)),
+            0 => return Ok(random::hex(&hash.finalize())),
             count => hash.update(&buffer[..count]),
         }
     }
-}
-
-fn hex(hash: Sha256) -> Sha256Hex {
-    use std::fmt::Write as _;
-    hash.finalize()
-        .iter()
-        .fold(String::with_capacity(64), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
 }
 
 /// The line, from 1, of the first byte at or behind `byte` that does not end a line. Reads the file up to there, so it is

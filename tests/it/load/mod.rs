@@ -14,6 +14,7 @@ use rowspout::load::{LoadRequest, Loaded};
 use rowspout::request::WebsiteId;
 
 use crate::support::TestDatabase;
+use crate::support::command::rowspout;
 use crate::support::insert::{self, database};
 use crate::support::service;
 
@@ -52,22 +53,13 @@ impl Bench {
 
     /// Runs the command, past the library.
     fn command(&self, file: &Path, site: &str) -> Command {
-        let clickhouse = &self.database.config;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rowspout"));
+        let mut command = rowspout(&self.database.config);
         command
             .arg("load")
             .arg(file)
             .args(["--site", site])
-            .env("ROWSPOUT_CLICKHOUSE_URL", &clickhouse.url)
-            .env("ROWSPOUT_CLICKHOUSE_DATABASE", &clickhouse.database)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        if let Some(user) = &clickhouse.user {
-            command.env("ROWSPOUT_CLICKHOUSE_USER", user);
-        }
-        if let Some(password) = &clickhouse.password {
-            command.env("ROWSPOUT_CLICKHOUSE_PASSWORD", password);
-        }
         command
     }
 

@@ -1,6 +1,7 @@
 //! What tests share.
 
 mod clickhouse;
+pub(crate) mod command;
 mod http;
 
 #[allow(unused_imports)] // a name for signatures
