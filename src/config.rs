@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::decode::Wire;
 use crate::error::{Error, Result};
 
 /// Where the service listens.
@@ -31,6 +32,8 @@ pub const DEFAULT_HEAD_SECONDS: u64 = 10;
 pub const DEFAULT_STALL_SECONDS: u64 = 120;
 /// Time that exports in flight have to finish after SIGTERM, in seconds.
 pub const DEFAULT_GRACE_SECONDS: u64 = 60;
+/// Most cursors that one export may have open at once.
+pub const MAX_PARALLEL: usize = 64;
 /// The settings file that is read where no other is named.
 pub const DEFAULT_FILE: &str = "rowspout.toml";
 
@@ -52,6 +55,10 @@ pub struct Layer {
     pub events_table: Option<String>,
     /// Path of `libchdb.so`, for the embedded engine.
     pub libchdb: Option<PathBuf>,
+    /// How rows travel from ClickHouse: `rowbinary` or `native`. [`Wire::default`]
+    pub wire: Option<String>,
+    /// Cursors that one export may have open at once. Half as many as there are cores
+    pub parallel: Option<usize>,
     /// Exports that run at once. [`DEFAULT_MAX_EXPORTS`]
     pub max_exports: Option<usize>,
     /// Longest time of an export's query, in seconds. [`DEFAULT_MAX_QUERY_SECONDS`]
@@ -122,6 +129,10 @@ pub struct Config {
     pub events_table: String,
     /// Path of `libchdb.so`, if one was named.
     pub libchdb: Option<PathBuf>,
+    /// How rows travel from ClickHouse.
+    pub wire: Wire,
+    /// Cursors that one export may have open at once.
+    pub parallel: usize,
     /// Exports that run at once.
     pub max_exports: usize,
     /// Longest time of an export's query.
@@ -169,6 +180,19 @@ impl Config {
                 "max_exports is {max_exports}: give 1 to {MAX_EXPORTS}"
             )));
         }
+        let parallel = first!(parallel).unwrap_or_else(default_parallel);
+        if !(1..=MAX_PARALLEL).contains(&parallel) {
+            return Err(Error::usage(format!(
+                "parallel is {parallel}: give 1 to {MAX_PARALLEL}"
+            )));
+        }
+        let wire = match first!(wire) {
+            None => Wire::default(),
+            Some(name) => Wire::from_name(&name).ok_or_else(|| {
+                let names = Wire::ALL.map(Wire::as_str).join(" or ");
+                Error::usage(format!("wire is `{name}`: give {names}"))
+            })?,
+        };
         let requests_per_minute =
             first!(requests_per_minute).unwrap_or(DEFAULT_REQUESTS_PER_MINUTE);
         let requests_per_minute = NonZeroU32::new(requests_per_minute).ok_or_else(|| {
@@ -185,6 +209,8 @@ impl Config {
             clickhouse_named,
             events_table,
             libchdb: first!(libchdb),
+            wire,
+            parallel,
             max_exports,
             max_query: seconds(
                 "max_query_seconds",
@@ -223,6 +249,8 @@ impl Layer {
             clickhouse_database: variable("ROWSPOUT_CLICKHOUSE_DATABASE")?,
             events_table: variable("ROWSPOUT_EVENTS_TABLE")?,
             libchdb: variable("ROWSPOUT_LIBCHDB")?.map(PathBuf::from),
+            wire: variable("ROWSPOUT_WIRE")?,
+            parallel: number("ROWSPOUT_PARALLEL")?,
             max_exports: number("ROWSPOUT_MAX_EXPORTS")?,
             max_query_seconds: number("ROWSPOUT_MAX_QUERY_SECONDS")?,
             max_query_bytes: number("ROWSPOUT_MAX_QUERY_BYTES")?,
@@ -270,6 +298,12 @@ impl Layer {
             ))
         })
     }
+}
+
+/// One cursor keeps two cores busy: one formats the rows in ClickHouse, and one writes them here.
+fn default_parallel() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores / 2).clamp(1, MAX_PARALLEL)
 }
 
 /// Longest time that a setting may give, in seconds: a week.

@@ -3,21 +3,23 @@
 //! ```text
 //! begin       website and fence from ClickHouse's own clock
 //! next_chunk  cursor ─▶ decode ─▶ encode, until there is a chunk to send
-//!             stream ends ─▶ is it proved? ─▶ no: go on behind the last row, or fail
-//!                                          ─▶ yes: the encoder finishes, the last chunk goes out
+//!             range ends ─▶ is it proved? ─▶ no: go on behind the last row, or fail
+//!                                         ─▶ yes: the next range, and behind the last one the encoder finishes
 //! ```
 //!
-//! A stream that ends is not believed. Under the export's own predicate and fence ClickHouse counts the rows up to the last
-//! key and behind it. *Settled* rows (whose insert began ten minutes before the fence) cannot become more,
-//! so exactly as many must have been delivered. *Fresh* rows may still become visible: those behind the last key
-//! are fetched, those before it became visible too late for this export and are left to the next.
+//! The window is read in one range or in several ([`Ranges`]), in order. A stream that ends is not believed: under the
+//! export's own predicate and fence ClickHouse has counted the rows of the range. *Settled* rows (whose insert began
+//! ten minutes before the fence) cannot become more, so exactly as many must have been delivered. *Fresh* rows may
+//! still become visible, so there may be more of them than were counted, but not fewer. Where the counts differ,
+//! ClickHouse counts again, up to the last key and behind it: rows behind it are fetched, rows before it that were
+//! not delivered must be fresh ones, which became visible too late for this export and are left to the next.
 
 use std::fmt;
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::cursor::{ByteSource, RowCursor, Server, Unhex};
+use crate::cursor::{Counts, Proof, Ranges, Server};
 use crate::decode::{Batch, RowBinaryDecoder};
 use crate::encode::{Encoder, FileInfo};
 use crate::error::{Error, ErrorKind, Result};
@@ -54,25 +56,20 @@ impl fmt::Display for ExportId {
     }
 }
 
-/// An export under way. Holds one chunk of the cursor and what the encoder holds; never a whole result.
+/// An export under way. Holds what its cursors read ahead and what the encoder holds; never a whole result.
 pub struct Export {
     id: ExportId,
-    request: ExportRequest,
     server: Server,
-    fence: Fence,
-    cursor: Cursor,
+    ranges: Ranges,
     /// `None` while a blocking thread has it, and after a failure.
     stage: Option<Box<Stage>>,
+    /// Of the range that is read from.
     delivered: Delivered,
-    /// How many cursors were opened so far.
-    cursors: u32,
+    /// Rows of the ranges before.
+    rows: u64,
+    /// How often a cursor was opened again.
+    resumes: u32,
     state: State,
-}
-
-/// Where the bytes come from now.
-enum Cursor {
-    Plain(RowCursor),
-    Hex(Unhex<RowCursor>),
 }
 
 /// The stages that do no I/O: a chunk goes in, chunks come out.
@@ -81,7 +78,7 @@ struct Stage {
     encoder: Encoder,
 }
 
-/// What went into the encoder so far, over all cursors.
+/// What went into the encoder of one range so far, over all of its cursors.
 #[derive(Clone, Copy, Debug, Default)]
 struct Delivered {
     rows: u64,
@@ -107,6 +104,13 @@ impl Delivered {
         let continues = at_last == batch.rows() && self.last == Some(last);
         self.at_last = at_last as u64 + if continues { self.at_last } else { 0 };
         self.last = Some(last);
+    }
+
+    /// Whether these are the rows that were counted: just as many settled ones, and no fewer fresh ones.
+    fn meets(&self, expected: Counts) -> bool {
+        let fresh = |rows: u64, settled: u64| rows.saturating_sub(settled);
+        self.settled_rows == expected.settled
+            && fresh(self.rows, self.settled_rows) >= fresh(expected.rows, expected.settled)
     }
 }
 
@@ -140,18 +144,15 @@ impl Export {
             decoder: RowBinaryDecoder::new(),
             encoder: Encoder::new(request.format, &info)?,
         });
-        let query_id = query_id(&id, 1);
-        let cursor =
-            Cursor::Plain(server.rows(&request, fence, None, TextForm::Plain, query_id)?);
+        let ranges = Ranges::open(server.clone(), Arc::new(request), fence, id.to_string())?;
         Ok(Self {
             id,
-            request,
             server,
-            fence,
-            cursor,
+            ranges,
             stage: Some(stage),
             delivered: Delivered::default(),
-            cursors: 1,
+            rows: 0,
+            resumes: 0,
             state: State::Reading,
         })
     }
@@ -170,9 +171,19 @@ impl Export {
             if self.state == State::Finished {
                 return Ok(None);
             }
-            match self.cursor.next().await {
-                Ok(Some(chunk)) => self.work(Work::Chunk(chunk)).await?,
-                Ok(None) => self.end_of_stream().await?,
+            if self.stage()?.decoder.passed() {
+                self.end_of_range().await?;
+                continue;
+            }
+            match self.ranges.next().await {
+                Ok(Some(chunk)) => {
+                    self.work(Work::Chunk(chunk)).await?;
+                    self.look_ahead().await?;
+                }
+                Ok(None) => {
+                    self.stage()?.decoder.finish()?;
+                    self.end_of_range().await?;
+                }
                 Err(error) => self.suspect(error).await?,
             }
         }
@@ -180,7 +191,7 @@ impl Export {
 
     /// Rows that went into the file so far.
     pub fn rows(&self) -> u64 {
-        self.delivered.rows
+        self.rows + self.delivered.rows
     }
 
     /// The export's name.
@@ -188,32 +199,51 @@ impl Export {
         &self.id
     }
 
-    /// The stream ended: finish if that is the proven end, else go on behind the last row.
-    async fn end_of_stream(&mut self) -> Result<()> {
-        self.stage()?.decoder.finish()?;
-        let proof = self.prove().await?;
-        if proof.behind == 0 {
+    /// How often the export went on with another cursor behind the last row delivered.
+    pub fn resumes(&self) -> u32 {
+        self.resumes
+    }
+
+    /// Has other ranges read ahead where there is room for it; this one may end earlier then.
+    async fn look_ahead(&mut self) -> Result<()> {
+        let Delivered { rows, last, .. } = self.delivered;
+        self.ranges.look_ahead(rows, last).await?;
+        let until = self.ranges.interval().until;
+        self.stage()?.decoder.stop_at(until);
+        Ok(())
+    }
+
+    /// The range's stream has nothing more: go on to the next one if that is the range's proven end, else behind the last row.
+    async fn end_of_range(&mut self) -> Result<()> {
+        let expected = self.ranges.expected().await;
+        if !expected.is_some_and(|expected| self.delivered.meets(expected)) {
+            let proof = self.prove().await?;
+            if proof.behind > 0 {
+                tracing::info!(export = %self.id, rows = self.rows(), behind = proof.behind, "rows remain behind the stream's end");
+                return self.reopen(proof, TextForm::Plain);
+            }
+        }
+        if self.ranges.advance(self.delivered.rows)? {
+            self.rows += std::mem::take(&mut self.delivered).rows;
+            self.restart()?;
+            self.look_ahead().await?;
+        } else {
             self.work(Work::Finish).await?;
             self.state = State::Finished;
-            return Ok(());
         }
-        tracing::info!(export = %self.id, rows = self.delivered.rows, behind = proof.behind, "rows remain behind the stream's end");
-        self.reopen(proof, TextForm::Plain)
+        Ok(())
     }
 
     /// The client took something for an error of ClickHouse. That may be a visitor's text, so the cursor is opened again
     /// behind the last row with text as hexadecimal digits; an error that comes again there is real.
     async fn suspect(&mut self, error: Error) -> Result<()> {
-        let (already_hex, age) = match &self.cursor {
-            Cursor::Plain(cursor) => (false, cursor.age()),
-            Cursor::Hex(_) => (true, Duration::ZERO),
-        };
+        let young = |age| age < self.server.max_query();
         let suspicion =
-            error.kind() != ErrorKind::Unavailable && !already_hex && age < self.server.max_query();
+            error.kind() != ErrorKind::Unavailable && self.ranges.age().is_some_and(young);
         if !suspicion {
             return Err(error);
         }
-        tracing::info!(export = %self.id, rows = self.delivered.rows, %error, "suspected an error, reading on in hexadecimal");
+        tracing::info!(export = %self.id, rows = self.rows(), %error, "suspected an error, reading on in hexadecimal");
         let proof = match self.delivered.last {
             Some(_) => self.prove().await?,
             None => NOTHING_DELIVERED,
@@ -221,13 +251,9 @@ impl Export {
         self.reopen(proof, TextForm::Hex)
     }
 
-    /// Checks what was delivered against ClickHouse's own counts.
-    async fn prove(&mut self) -> Result<crate::cursor::Proof> {
-        let query_id = format!("{}-proof", query_id(&self.id, self.cursors));
-        let proof = self
-            .server
-            .proof(&self.request, self.fence, self.delivered.last, &query_id)
-            .await?;
+    /// Checks what was delivered of the range against ClickHouse's counts of this moment.
+    async fn prove(&mut self) -> Result<Proof> {
+        let proof = self.ranges.proof(self.delivered.last).await?;
         if proof.settled != self.delivered.settled_rows || proof.up_to < self.delivered.rows {
             return Err(
                 Error::internal("the rows changed while they were exported").with_detail(format!(
@@ -245,35 +271,26 @@ impl Export {
         Ok(proof)
     }
 
-    /// Opens a cursor behind the last row delivered.
-    fn reopen(&mut self, proof: crate::cursor::Proof, form: TextForm) -> Result<()> {
+    /// Opens the range's cursor again behind the last row delivered.
+    fn reopen(&mut self, proof: Proof, form: TextForm) -> Result<()> {
         if proof.at > 1 {
             return Err(inseparable(proof.at, self.delivered.last));
         }
-        if self.cursors == MAX_CURSORS {
+        if self.resumes == MAX_RESUMES {
             return Err(
                 Error::internal("the stream from ClickHouse ended early again and again")
-                    .with_detail(format!(
-                        "{MAX_CURSORS} cursors, {} rows",
-                        self.delivered.rows
-                    )),
+                    .with_detail(format!("{MAX_RESUMES} times, {} rows", self.rows())),
             );
         }
-        self.cursors += 1;
-        let query_id = query_id(&self.id, self.cursors);
-        let cursor = self.server.rows(
-            &self.request,
-            self.fence,
-            self.delivered.last,
-            form,
-            query_id,
-        )?;
-        self.cursor = match form {
-            TextForm::Plain => Cursor::Plain(cursor),
-            TextForm::Hex => Cursor::Hex(Unhex::new(cursor)),
-        };
-        // What the old cursor left of a row is not the new one's.
-        self.stage()?.decoder = RowBinaryDecoder::new();
+        self.resumes += 1;
+        self.ranges.reopen(self.delivered.last, form)?;
+        self.restart()
+    }
+
+    /// Makes the stage ready for another stream: what the old one left of a row is not the new one's.
+    fn restart(&mut self) -> Result<()> {
+        let until = self.ranges.interval().until;
+        self.stage()?.decoder.restart(until);
         Ok(())
     }
 
@@ -304,11 +321,11 @@ impl Export {
     }
 }
 
-/// Most cursors that one export opens.
-const MAX_CURSORS: u32 = 16;
+/// How often the cursors of one export are opened again at most.
+const MAX_RESUMES: u32 = 16;
 
-/// The proof of an export that has delivered nothing yet.
-const NOTHING_DELIVERED: crate::cursor::Proof = crate::cursor::Proof {
+/// The proof of a range of which nothing was delivered yet.
+const NOTHING_DELIVERED: Proof = Proof {
     settled: 0,
     up_to: 0,
     at: 0,
@@ -336,19 +353,6 @@ impl Stage {
         }
         Ok(delivered)
     }
-}
-
-impl Cursor {
-    async fn next(&mut self) -> Result<Option<Bytes>> {
-        match self {
-            Self::Plain(cursor) => cursor.next().await,
-            Self::Hex(cursor) => cursor.next().await,
-        }
-    }
-}
-
-fn query_id(id: &ExportId, cursor: u32) -> String {
-    format!("{id}-{cursor}")
 }
 
 /// Rows that have one key have no order among them, so nothing can go on between them.

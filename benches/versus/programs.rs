@@ -6,7 +6,7 @@ use rowspout::catalog::Catalog;
 use rowspout::config::{Config, Layer};
 use rowspout::cursor::{ByteSource as _, Server};
 use rowspout::demo;
-use rowspout::pushdown::{TextForm, columns::COLUMNS};
+use rowspout::pushdown::{Range, TextForm, columns::COLUMNS};
 use rowspout::request::{ExportRequest, Format, WebsiteId};
 
 use super::tables::{Tables, TestBed, programs_executable};
@@ -101,14 +101,12 @@ async fn drain(config: &Config, format: Format) {
         .fence(&site)
         .await
         .expect("a fence");
-    let mut cursor = Server::new(config)
-        .rows(
-            &request,
-            fence,
-            None,
-            TextForm::Plain,
-            "versus-drain".into(),
-        )
+    let server = Server::new(config);
+    server.check_table().await.expect("a table as expected");
+    let whole = Range::whole(&request.window);
+    let name = "versus-drain".into();
+    let mut cursor = server
+        .rows(&request, fence, whole, TextForm::Plain, 2 << 20, name)
         .expect("a cursor");
     while cursor.next().await.expect("a chunk").is_some() {}
 }

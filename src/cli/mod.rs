@@ -65,6 +65,12 @@ struct Settings {
     /// Table or view that events are read from [env: ROWSPOUT_EVENTS_TABLE]
     #[arg(long, global = true, value_name = "NAME")]
     events_table: Option<String>,
+    /// How rows travel from ClickHouse, rowbinary or native [env: ROWSPOUT_WIRE]
+    #[arg(long, global = true, value_name = "WIRE")]
+    wire: Option<String>,
+    /// Cursors that one export may have open at once [env: ROWSPOUT_PARALLEL] [default: half the cores]
+    #[arg(long, global = true, value_name = "N")]
+    parallel: Option<usize>,
     /// The embedded engine's libchdb.so [env: ROWSPOUT_LIBCHDB]
     #[arg(long, global = true, value_name = "FILE")]
     libchdb: Option<PathBuf>,
@@ -78,6 +84,8 @@ impl Settings {
             clickhouse_user: self.clickhouse_user,
             clickhouse_database: self.clickhouse_database,
             events_table: self.events_table,
+            wire: self.wire,
+            parallel: self.parallel,
             libchdb: self.libchdb,
             ..Layer::default()
         };

@@ -1,16 +1,17 @@
 //! Cursors over a ClickHouse server, read with the official client.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::Bytes;
-use clickhouse::query::{BytesCursor, Query};
-use tokio::sync::{OnceCell, mpsc};
+use clickhouse::query::Query;
+use tokio::sync::{OnceCell, Semaphore};
 
-use super::{ByteSource, failure};
+use super::kill::Kill;
+use super::{RowCursor, failure};
 use crate::config::Config;
-use crate::error::{Error, Result};
-use crate::pushdown::{self, Fence, Key, Statement, TextForm, Value};
+use crate::decode::Wire;
+use crate::error::Result;
+use crate::pushdown::{self, Fence, Range, Statement, TextForm, Value};
 use crate::request::ExportRequest;
 
 /// A ClickHouse that exports are read from, with the limits that each query runs under.
@@ -22,9 +23,18 @@ pub struct Server {
     pub(super) database: Arc<str>,
     /// The text columns that may hold NULL, once the table was looked at.
     pub(super) nullable: Arc<OnceCell<Vec<&'static str>>>,
+    /// How rows travel.
+    pub(super) wire: Wire,
+    /// Most cursors that one export has open at once.
+    pub(super) parallel: usize,
+    /// Cursors that all exports together may have open beyond the one that each of them reads from.
+    pub(super) extra: Arc<Semaphore>,
     max_query: Duration,
     max_query_bytes: u64,
 }
+
+/// How much longer than ClickHouse's own limit an answer is waited for.
+const SLACK: Duration = Duration::from_secs(30);
 
 /// What the server counts under an export's own predicate, in rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clickhouse::Row, serde::Deserialize)]
@@ -48,6 +58,9 @@ impl Server {
             table: config.events_table.as_str().into(),
             database: config.clickhouse.database.as_str().into(),
             nullable: Arc::default(),
+            wire: config.wire,
+            parallel: config.parallel,
+            extra: Arc::new(Semaphore::new(config.parallel - 1)),
             max_query: config.max_query,
             max_query_bytes: config.max_query_bytes,
         }
@@ -58,8 +71,13 @@ impl Server {
         self.max_query
     }
 
-    /// Opens a cursor over the request's rows, from behind `last` on where one is given. [`Server::check_table`] comes first:
-    /// a table of other types would be read wrongly.
+    /// How long an answer is waited for.
+    pub(super) fn patience(&self) -> Duration {
+        self.max_query + SLACK
+    }
+
+    /// Opens a cursor over a range of the request's rows; at most `room` bytes of it, or one chunk, are read ahead.
+    /// [`Server::check_table`] comes first: a table of other types would be read wrongly.
     ///
     /// # Errors
     ///
@@ -68,34 +86,29 @@ impl Server {
         &self,
         request: &ExportRequest,
         fence: Fence,
-        last: Option<Key>,
+        range: Range,
         form: TextForm,
+        room: usize,
         query_id: String,
     ) -> Result<RowCursor> {
         let nullable = self.nullable.get().map_or(&[] as &[_], Vec::as_slice);
-        let statement = pushdown::rows(request, &self.table, fence, last, form, nullable);
+        let statement = pushdown::rows(request, &self.table, fence, range, form, nullable);
         let query = self
             .query(statement, &query_id)
             .with_setting("cancel_http_readonly_queries_on_client_close", "1");
+        let wire = match form {
+            TextForm::Plain => self.wire,
+            TextForm::Hex => Wire::RowBinary,
+        };
         let cursor = query
-            .fetch_bytes("RowBinary")
+            .fetch_bytes(wire.format())
             .map_err(|error| failure::from_clickhouse(error, &self.url))?;
-        let (sender, chunks) = mpsc::channel(READ_AHEAD_CHUNKS);
-        tokio::spawn(read_ahead(cursor, sender));
-        Ok(RowCursor {
-            chunks,
-            kill: Kill {
-                client: self.client.clone(),
-                query_id,
-                armed: true,
-            },
-            url: self.url.clone(),
-            opened: Instant::now(),
-            deadline: Instant::now() + self.max_query + SLACK,
-        })
+        let kill = Kill::new(self.client.clone(), query_id);
+        let url = self.url.clone();
+        Ok(RowCursor::open(cursor, room, kill, url, self.patience()))
     }
 
-    /// Counts what the export should have delivered.
+    /// Counts what should have been delivered of a range.
     ///
     /// # Errors
     ///
@@ -104,19 +117,19 @@ impl Server {
         &self,
         request: &ExportRequest,
         fence: Fence,
-        last: Option<Key>,
+        range: Range,
         query_id: &str,
     ) -> Result<Proof> {
-        let statement = pushdown::proof(request, &self.table, fence, last);
+        let statement = pushdown::proof(request, &self.table, fence, range);
         let proof = self.query(statement, query_id).fetch_one::<Proof>();
-        tokio::time::timeout(self.max_query + SLACK, proof)
+        tokio::time::timeout(self.patience(), proof)
             .await
             .map_err(|_| failure::too_long())?
             .map_err(|error| failure::from_clickhouse(error, &self.url))
     }
 
     /// A query under the limits that every export runs under.
-    fn query(&self, statement: Statement, query_id: &str) -> Query {
+    pub(super) fn query(&self, statement: Statement, query_id: &str) -> Query {
         let mut query = self
             .client
             .query_raw(&statement.text)
@@ -132,91 +145,5 @@ impl Server {
             };
         }
         query
-    }
-}
-
-/// The bytes of one query's rows. Dropped before its end, it kills the query.
-pub struct RowCursor {
-    /// What a task of its own reads ahead; only that task's word is the end.
-    chunks: mpsc::Receiver<Read>,
-    kill: Kill,
-    url: Arc<str>,
-    opened: Instant,
-    /// When a server that ends nothing by itself is given up.
-    deadline: Instant,
-}
-
-/// How much longer than ClickHouse's own limit an answer is waited for.
-const SLACK: Duration = Duration::from_secs(30);
-
-/// Chunks that are read ahead while the last one is encoded. The client's chunks are at most 400 KiB.
-const READ_AHEAD_CHUNKS: usize = 4;
-
-/// A chunk, `None` at the end, or what ended the stream before it.
-type Read = Result<Option<Bytes>, clickhouse::error::Error>;
-
-impl RowCursor {
-    /// How long ago the cursor was opened.
-    pub fn age(&self) -> Duration {
-        self.opened.elapsed()
-    }
-}
-
-impl ByteSource for RowCursor {
-    async fn next(&mut self) -> Result<Option<Bytes>> {
-        let chunk = tokio::time::timeout_at(self.deadline.into(), self.chunks.recv())
-            .await
-            .map_err(|_| failure::too_long())?;
-        match chunk {
-            Some(Ok(Some(chunk))) => Ok(Some(chunk)),
-            Some(Ok(None)) => {
-                self.kill.armed = false;
-                Ok(None)
-            }
-            Some(Err(error)) => Err(failure::from_clickhouse(error, &self.url)),
-            None => Err(Error::internal("the reading from ClickHouse stopped")),
-        }
-    }
-}
-
-/// Reads until the end, an error, or until nobody wants more.
-async fn read_ahead(mut cursor: BytesCursor, chunks: mpsc::Sender<Read>) {
-    loop {
-        let chunk = tokio::select! {
-            chunk = cursor.next() => chunk,
-            () = chunks.closed() => return,
-        };
-        let last = !matches!(chunk, Ok(Some(_)));
-        if chunks.send(chunk).await.is_err() || last {
-            return;
-        }
-    }
-}
-
-/// Kills a query when dropped while armed: a closed connection alone does not stop one that still sorts.
-struct Kill {
-    client: clickhouse::Client,
-    query_id: String,
-    armed: bool,
-}
-
-impl Drop for Kill {
-    fn drop(&mut self) {
-        if !self.armed {
-            return;
-        }
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return;
-        };
-        let kill = self
-            .client
-            .query_raw("KILL QUERY WHERE query_id = {query_id:String} ASYNC")
-            .param("query_id", self.query_id.as_str());
-        let query_id = std::mem::take(&mut self.query_id);
-        runtime.spawn(async move {
-            if let Err(error) = kill.execute().await {
-                tracing::warn!(query_id, %error, "the query could not be killed");
-            }
-        });
     }
 }

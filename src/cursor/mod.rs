@@ -1,17 +1,24 @@
 //! ClickHouse's bytes: the only stage that talks to it while an export runs.
 //!
-//! In: a [`Statement`](crate::pushdown::Statement). Out: chunks of RowBinary as they arrive, cut anywhere. Costs what
-//! the network costs. Holds one chunk; what ClickHouse sends ahead waits in the socket, and behind it ClickHouse
-//! itself waits.
+//! In: an [`ExportRequest`](crate::request::ExportRequest). Out: chunks of the wire as they arrive, cut anywhere, range
+//! after range. Costs what the network costs. Holds some MiB that are read ahead ([`Ranges`]); what ClickHouse sends
+//! beyond waits in the socket, and behind it ClickHouse itself waits.
 
 mod clickhouse;
 pub mod failure;
+mod kill;
+mod plan;
+mod ranges;
 mod replay;
+mod rows;
 mod table;
 mod unhex;
 
-pub use self::clickhouse::{Proof, RowCursor, Server};
+pub use self::clickhouse::{Proof, Server};
+pub use plan::{Counts, Plan, Planning};
+pub use ranges::Ranges;
 pub use replay::Replay;
+pub use rows::RowCursor;
 pub use unhex::Unhex;
 
 use bytes::Bytes;

@@ -9,9 +9,11 @@ mod batch;
 mod partial;
 mod row;
 mod rowbinary;
+mod wire;
 
 pub use batch::{Batch, EventType, Span, TextColumn};
 pub use rowbinary::RowBinaryDecoder;
+pub use wire::Wire;
 
 /// Most rows of one batch.
 pub const MAX_BATCH_ROWS: usize = 8_192;

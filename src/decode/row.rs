@@ -72,6 +72,8 @@ pub(super) enum Stop {
     TooLong,
     /// The row's key is smaller than the one before.
     Order,
+    /// The row is behind the end of the range.
+    Passed,
 }
 
 /// Reads a LEB128 number of at most 32 bits at `at`; gives it with the offset behind it, or `None` where the bytes

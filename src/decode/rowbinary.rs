@@ -44,6 +44,9 @@ pub struct RowBinaryDecoder {
     bytes: u64,
     last_key: Option<(i64, u64)>,
     last_key_is_unique: bool,
+    /// Rows behind this instant are not delivered, and whether there was one.
+    last_instant: i64,
+    passed: bool,
 }
 
 impl Default for RowBinaryDecoder {
@@ -68,7 +71,29 @@ impl RowBinaryDecoder {
             bytes: 0,
             last_key: None,
             last_key_is_unique: true,
+            last_instant: i64::MAX,
+            passed: false,
         }
+    }
+
+    /// Goes on with another stream, whose rows come behind those delivered and before `until`, in milliseconds since
+    /// 1970-01-01T00:00:00Z. What was not delivered of the stream before is dropped.
+    pub fn restart(&mut self, until: i64) {
+        self.chunk = Bytes::new();
+        self.at = 0;
+        self.partial = PartialRow::new();
+        self.last_instant = until.saturating_sub(1);
+        self.passed = false;
+    }
+
+    /// Delivers no row from this instant on, in milliseconds since 1970-01-01T00:00:00Z.
+    pub fn stop_at(&mut self, until: i64) {
+        self.last_instant = until.saturating_sub(1);
+    }
+
+    /// Whether there was a row from that instant on: what is wanted of the stream has been delivered.
+    pub fn passed(&self) -> bool {
+        self.passed
     }
 
     /// Takes the next bytes of the stream. Only called when [`next_batch`](Self::next_batch) has returned `None`:
@@ -99,7 +124,7 @@ impl RowBinaryDecoder {
         if !self.partial.is_empty() {
             return self.next_partial();
         }
-        if self.at == self.chunk.len() {
+        if self.at == self.chunk.len() || self.passed {
             self.chunk = Bytes::new();
             self.at = 0;
             return Ok(None);
@@ -111,6 +136,7 @@ impl RowBinaryDecoder {
         if rows == 0 {
             return match stop {
                 Some(Stop::Short) | None => self.next_partial(),
+                Some(Stop::Passed) => Ok(self.pass()),
                 Some(stop) => Err(self.error(stop, &self.chunk[self.at..])),
             };
         }
@@ -155,6 +181,10 @@ impl RowBinaryDecoder {
                 stop = Some(Stop::NotARow);
                 break;
             }
+            if head.timestamp > self.last_instant {
+                stop = Some(Stop::Passed);
+                break;
+            }
             let end = match find_texts(bytes, at + HEAD_BYTES, spans) {
                 Ok(end) => end,
                 Err(reason) => {
@@ -188,6 +218,15 @@ impl RowBinaryDecoder {
         (settled, stop)
     }
 
+    /// Drops what lies behind the end of the range.
+    fn pass(&mut self) -> Option<Batch<'_>> {
+        self.passed = true;
+        self.chunk = Bytes::new();
+        self.at = 0;
+        self.partial = PartialRow::new();
+        None
+    }
+
     /// Completes the row that the end of a chunk went through and delivers it alone.
     fn next_partial(&mut self) -> Result<Option<Batch<'_>>> {
         match self.partial.fill(&self.chunk, &mut self.at) {
@@ -202,6 +241,9 @@ impl RowBinaryDecoder {
         let Some(head) = self.partial.head() else {
             return Err(self.error(Stop::NotARow, self.partial.bytes()));
         };
+        if head.timestamp > self.last_instant {
+            return Ok(self.pass());
+        }
         if self.last_key.is_some_and(|last| head.key() < last) {
             return Err(self.error(Stop::Order, &[]));
         }
@@ -280,7 +322,7 @@ impl RowBinaryDecoder {
         let row = self.rows + 1;
         let found = &found[..found.len().min(DETAIL_BYTES)];
         match stop {
-            Stop::NotARow | Stop::Short => Error::new(
+            Stop::NotARow | Stop::Short | Stop::Passed => Error::new(
                 ErrorKind::Internal,
                 format!("the stream from ClickHouse broke off at row {row}"),
             )

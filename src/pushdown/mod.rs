@@ -1,7 +1,7 @@
 //! A validated request to SQL and its parameters.
 //!
-//! In: an [`ExportRequest`](crate::request::ExportRequest), the table, the [`Fence`] and, for a cursor that is opened
-//! again, the last [`Key`] delivered. Out: a [`Statement`]. Every value that came from outside is a server-side
+//! In: an [`ExportRequest`](crate::request::ExportRequest), the table, the [`Fence`] and the [`Range`] that is wanted of
+//! the window. Out: a [`Statement`]. Every value that came from outside is a server-side
 //! parameter; the text is made of constants and the table's name alone. Does no I/O.
 //!
 //! What is not pushed down: RFC 3339 text (`formatDateTime` costs ClickHouse 30 ns a row; here it is a copy from a
@@ -10,7 +10,9 @@
 
 pub mod columns;
 mod predicate;
+mod slots;
 mod statement;
 
-pub use predicate::{Fence, Key};
+pub use predicate::{Fence, Key, Range};
+pub use slots::{Slots, slots};
 pub use statement::{Statement, TextForm, Value, proof, rows};

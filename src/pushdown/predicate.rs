@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::statement::Statement;
-use crate::request::ExportRequest;
+use crate::request::{ExportRequest, Interval, Window};
 
 /// How long before the fence an insert must have begun for its rows to be certainly visible, in milliseconds.
 ///
@@ -35,6 +35,28 @@ pub struct Key {
     pub event_id: u64,
 }
 
+/// The part of a window that one cursor reads: an interval, and where it goes on behind a row, that row's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// From where to where.
+    pub interval: Interval,
+    /// The last row that was read already.
+    pub last: Option<Key>,
+}
+
+impl Range {
+    /// All of a window.
+    pub fn whole(window: &Window) -> Self {
+        let intervals = &window.intervals;
+        let ends = intervals.first().zip(intervals.last());
+        let (from, until) = ends.map_or((0, 0), |(first, last)| (first.from, last.until));
+        Self {
+            interval: Interval { from, until },
+            last: None,
+        }
+    }
+}
+
 /// Whether a row lies behind the last key. The form reads half the granules of a comparison of tuples.
 pub(super) const AFTER_LAST: &str = "timestamp >= fromUnixTimestamp64Milli({last_timestamp:Int64}, 'UTC') \
     AND (timestamp > fromUnixTimestamp64Milli({last_timestamp:Int64}, 'UTC') OR event_id > {last_event_id:UInt64})";
@@ -46,15 +68,20 @@ pub(super) const AT_LAST: &str = "timestamp = fromUnixTimestamp64Milli({last_tim
 /// Whether a row's insert may have likes that are not visible yet.
 pub(super) const FRESH: &str = "ingested_at > fromUnixTimestamp64Milli({settled:Int64}, 'UTC')";
 
-/// Appends `WHERE …` for all rows of the request up to the fence.
-pub(super) fn push_where(statement: &mut Statement, request: &ExportRequest, fence: Fence) {
+/// Appends `WHERE …` for the rows of the request up to the fence that lie in an interval.
+pub(super) fn push_where(
+    statement: &mut Statement,
+    request: &ExportRequest,
+    fence: Fence,
+    range: Interval,
+) {
     statement.text.push_str("WHERE website_id = {site:String}");
     statement.text_parameter("site", request.website.as_str());
 
     let intervals = &request.window.intervals;
-    if let (Some(first), Some(last)) = (intervals.first(), intervals.last()) {
+    if !intervals.is_empty() {
         // Half-open, so that windows that meet share no row; on the bare column, so that the primary key prunes.
-        push_interval(statement, "", first.from, last.until);
+        push_interval(statement, "", range.from, range.until);
         if intervals.len() > 1 {
             statement.text.push_str("\n  AND (");
             for (index, interval) in intervals.iter().enumerate() {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::columns::TEXT_COLUMNS;
-use super::predicate::{AFTER_LAST, AT_LAST, FRESH, Fence, Key, bind_last, push_where};
+use super::predicate::{AFTER_LAST, AT_LAST, FRESH, Fence, Range, bind_last, push_where};
 use crate::request::{ExportRequest, Offsets};
 
 /// A parameter's value.
@@ -27,7 +27,7 @@ pub struct Statement {
 }
 
 impl Statement {
-    fn new(text: impl Into<String>) -> Self {
+    pub(super) fn new(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
             parameters: Vec::new(),
@@ -54,14 +54,22 @@ pub enum TextForm {
 }
 
 /// What no server's profile may bend: a limit that is reached is an error, never a shorter result.
-const PINNED: &str = "limit = 0, offset = 0, max_result_rows = 0, max_result_bytes = 0, \
+pub(super) const PINNED: &str = "limit = 0, offset = 0, max_result_rows = 0, max_result_bytes = 0, \
     timeout_overflow_mode = 'throw', read_overflow_mode = 'throw', read_overflow_mode_leaf = 'throw', \
     result_overflow_mode = 'throw', sort_overflow_mode = 'throw', group_by_overflow_mode = 'throw', \
     set_overflow_mode = 'throw', transfer_overflow_mode = 'throw', distinct_overflow_mode = 'throw', \
     join_overflow_mode = 'throw', skip_unavailable_shards = 0, \
     fallback_to_stale_replicas_for_distributed_queries = 0";
 
-/// The rows of an export in the order of the primary key, from behind `last` on where one is given.
+/// Settings for rows that are packed before they are sorted. Blocks are small and parts are not read before their rows are
+/// due, so that the first rows come early.
+const PACKED: &str = "query_plan_execute_functions_after_sorting = 0, read_in_order_use_buffering = 0, max_block_size = 16384";
+
+/// The rows of a range in the order of the primary key, each as one text that holds it in RowBinary.
+///
+/// The rows are packed before they are sorted: where parts overlap, ClickHouse then merges two keys and one text a row
+/// instead of each column, which takes half the time; where they don't, it takes a little less as well, since
+/// rows are packed by as many threads as read them.
 ///
 /// One row on the wire: a byte that only a row begins with (the event type, plus 2 where the row is fresh), the instant
 /// in milliseconds, the event's id, the zone's offset at that instant in minutes, then the text columns.
@@ -71,12 +79,12 @@ pub fn rows(
     request: &ExportRequest,
     table: &str,
     fence: Fence,
-    last: Option<Key>,
+    range: Range,
     form: TextForm,
     nullable: &[&str],
 ) -> Statement {
     let mut statement = Statement::new(format!(
-        "SELECT\n  toUInt8(multiIf(event_type = 'pageview', if({FRESH}, 3, 1), event_type = 'event', if({FRESH}, 4, 2), 0)),\n  toUnixTimestamp64Milli(timestamp),\n  \
+        "SELECT formatRow('RowBinary',\n  toUInt8(multiIf(event_type = 'pageview', if({FRESH}, 3, 1), event_type = 'event', if({FRESH}, 4, 2), 0)),\n  toUnixTimestamp64Milli(timestamp),\n  \
          toUInt64(event_id),\n  "
     ));
     statement.int_parameter("settled", fence.settled());
@@ -93,23 +101,23 @@ pub fn rows(
             TextForm::Hex => write!(statement.text, ",\n  hex({text})"),
         };
     }
-    let _ = write!(statement.text, "\nFROM {table}\n");
-    push_where(&mut statement, request, fence);
-    if let Some(last) = last {
+    let _ = write!(statement.text, ") AS packed\nFROM {table}\n");
+    push_where(&mut statement, request, fence, range.interval);
+    if let Some(last) = range.last {
         let _ = write!(statement.text, "\n  AND {AFTER_LAST}");
         bind_last(&mut statement, last);
     }
     let _ = write!(
         statement.text,
-        "\nORDER BY timestamp, event_id\nSETTINGS {PINNED}"
+        "\nORDER BY timestamp, event_id\nSETTINGS {PACKED}, {PINNED}"
     );
     statement
 }
 
-/// Four counts under the export's own predicate: settled rows up to the last key, all rows up to it, rows at it, and
-/// rows behind it. Without a last key all rows count as behind it.
-pub fn proof(request: &ExportRequest, table: &str, fence: Fence, last: Option<Key>) -> Statement {
-    let mut statement = Statement::new(match last {
+/// Four counts in a range under the export's own predicate: settled rows up to the last key, all rows up to it, rows at
+/// it, and rows behind it. Without a last key all rows count as behind it.
+pub fn proof(request: &ExportRequest, table: &str, fence: Fence, range: Range) -> Statement {
+    let mut statement = Statement::new(match range.last {
         Some(_) => format!(
             "SELECT\n  countIf(NOT ({AFTER_LAST}) AND NOT ({FRESH})) AS settled,\n  countIf(NOT ({AFTER_LAST})) AS up_to,\n  \
              countIf({AT_LAST}) AS at,\n  countIf({AFTER_LAST}) AS behind\nFROM {table}\n"
@@ -118,11 +126,11 @@ pub fn proof(request: &ExportRequest, table: &str, fence: Fence, last: Option<Ke
             "SELECT toUInt64(0) AS settled, toUInt64(0) AS up_to, toUInt64(0) AS at, count() AS behind\nFROM {table}\n"
         ),
     });
-    if let Some(last) = last {
+    if let Some(last) = range.last {
         statement.int_parameter("settled", fence.settled());
         bind_last(&mut statement, last);
     }
-    push_where(&mut statement, request, fence);
+    push_where(&mut statement, request, fence, range.interval);
     let _ = write!(statement.text, "\nSETTINGS {PINNED}");
     statement
 }

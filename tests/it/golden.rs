@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use rowspout::load::{self, LoadRequest};
-use rowspout::pushdown::{self, Fence, Key, Statement, TextForm, Value};
+use rowspout::pushdown::{self, Fence, Key, Range, Slots, Statement, TextForm, Value};
 use rowspout::request::{ExportRequest, WebsiteId};
 
 use crate::support::insert::{self, database};
@@ -36,9 +36,14 @@ async fn requests_become_the_sql_and_the_files_beside_them() {
             timestamp: 1,
             event_id: 2,
         });
-        let rows = pushdown::rows(&request, "events", FENCE, None, TextForm::Plain, &[]);
+        let whole = Range::whole(&request.window);
+        let rows = pushdown::rows(&request, "events", FENCE, whole, TextForm::Plain, &[]);
         compare(&case.join("rows.sql"), &text(&rows));
-        let proof = pushdown::proof(&request, "events", FENCE, last);
+        let slots = Slots::of(&request.window);
+        let slots = pushdown::slots(&request, "events", FENCE, slots);
+        compare(&case.join("slots.sql"), &text(&slots));
+        let range = Range { last, ..whole };
+        let proof = pushdown::proof(&request, "events", FENCE, range);
         compare(&case.join("proof.sql"), &text(&proof));
 
         let database = database().await;

@@ -1,0 +1,178 @@
+//! How many rows lie where in a window: asked beside the first rows, used to divide the rest and to prove each range.
+
+use serde::Deserialize;
+use tokio::task::JoinHandle;
+
+use super::kill::Kill;
+use super::{Server, failure};
+use crate::error::{Error, Result};
+use crate::pushdown::{self, Fence, Slots};
+use crate::request::{ExportRequest, Interval};
+
+/// What the server counts in one slot.
+#[derive(Clone, Copy, Debug, clickhouse::Row, Deserialize)]
+struct Slot {
+    slot: i64,
+    rows: u64,
+    settled: u64,
+}
+
+/// Rows of an interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// All that were visible.
+    pub rows: u64,
+    /// Those that no insert can still add to.
+    pub settled: u64,
+}
+
+/// The counts of a window, slot by slot. Holds 24 bytes for each slot that has rows, of some 8,192.
+#[derive(Debug)]
+pub struct Plan {
+    slots: Slots,
+    /// For each slot that has rows its number, and the rows up to its end.
+    sums: Vec<(i64, Counts)>,
+}
+
+impl Plan {
+    fn new(slots: Slots, counted: &[Slot]) -> Self {
+        let mut sum = Counts::default();
+        let sums = counted.iter().map(|slot| {
+            sum.rows += slot.rows;
+            sum.settled += slot.settled;
+            (slot.slot, sum)
+        });
+        Self {
+            slots,
+            sums: sums.collect(),
+        }
+    }
+
+    /// The rows of an interval whose ends are ends of slots, or of the window.
+    pub fn counts(&self, interval: Interval) -> Counts {
+        let (before, behind) = (self.before(interval.from), self.before(interval.until));
+        Counts {
+            rows: behind.rows - before.rows,
+            settled: behind.settled - before.settled,
+        }
+    }
+
+    /// The rows in slots that begin before an instant.
+    fn before(&self, instant: i64) -> Counts {
+        match self.slots_before(instant) {
+            0 => Counts::default(),
+            slots => self.sums[slots - 1].1,
+        }
+    }
+
+    /// How many of the slots that have rows begin before an instant.
+    fn slots_before(&self, instant: i64) -> usize {
+        let begins = |slot: i64| self.slots.from + slot * self.slots.width;
+        self.sums.partition_point(|(at, _)| begins(*at) < instant)
+    }
+
+    /// The first end of a slot with at least so many rows between it and `from`, or `None` where there are not so many.
+    pub fn cut(&self, from: i64, rows: u64) -> Option<i64> {
+        let wanted = self.before(from).rows + rows;
+        let at = self.sums.partition_point(|(_, sum)| sum.rows < wanted);
+        let (slot, _) = self.sums.get(at)?;
+        Some(self.slots.from + (slot + 1) * self.slots.width)
+    }
+}
+
+/// A plan that is being asked for. Dropped before it is there, it kills the query.
+pub struct Planning(JoinHandle<Result<Plan>>);
+
+impl Planning {
+    /// Whether the plan, or the reason why there is none, is there.
+    pub fn is_ready(&self) -> bool {
+        self.0.is_finished()
+    }
+
+    /// The plan. Cancel-safe, but not to be asked again.
+    ///
+    /// # Errors
+    ///
+    /// The server's, or that it cannot be reached.
+    pub async fn plan(&mut self) -> Result<Plan> {
+        (&mut self.0)
+            .await
+            .unwrap_or_else(|error| Err(Error::internal("the planning stopped").with_source(error)))
+    }
+}
+
+impl Drop for Planning {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Server {
+    /// Asks for the plan of a request, in a task of its own.
+    pub fn plan(&self, request: &ExportRequest, fence: Fence, query_id: &str) -> Planning {
+        let slots = Slots::of(&request.window);
+        let statement = pushdown::slots(request, &self.table, fence, slots);
+        let query = self.query(statement, query_id);
+        let mut kill = Kill::new(self.client.clone(), query_id.to_owned());
+        let (patience, url) = (self.patience(), self.url.clone());
+        Planning(tokio::spawn(async move {
+            let counted = tokio::time::timeout(patience, query.fetch_all::<Slot>())
+                .await
+                .map_err(|_| failure::too_long())?;
+            kill.disarm();
+            match counted {
+                Ok(counted) => Ok(Plan::new(slots, &counted)),
+                Err(error) => Err(failure::from_clickhouse(error, &url)),
+            }
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        let slot = |slot, rows| Slot {
+            slot,
+            rows,
+            settled: rows / 2,
+        };
+        let slots = Slots {
+            from: 1_000,
+            width: 10,
+        };
+        Plan::new(slots, &[slot(0, 10), slot(3, 20), slot(4, 2)])
+    }
+
+    #[test]
+    fn intervals_that_meet_share_no_row_and_miss_none() {
+        let plan = plan();
+        let counts = |from, until| plan.counts(Interval { from, until });
+        assert_eq!(
+            counts(1_000, 1_055),
+            Counts {
+                rows: 32,
+                settled: 16
+            }
+        );
+        for middle in [1_000, 1_010, 1_020, 1_030, 1_040, 1_050, 1_055] {
+            let (before, behind) = (counts(1_000, middle), counts(middle, 1_055));
+            assert_eq!(before.rows + behind.rows, 32, "{middle}");
+            assert_eq!(before.settled + behind.settled, 16, "{middle}");
+        }
+        assert_eq!(counts(1_010, 1_040).rows, 20);
+        assert_eq!(counts(1_040, 1_050).rows, 2);
+    }
+
+    #[test]
+    fn a_cut_has_as_many_rows_in_front_as_are_asked_for() {
+        let plan = plan();
+        assert_eq!(plan.cut(1_000, 1), Some(1_010));
+        assert_eq!(plan.cut(1_000, 10), Some(1_010));
+        assert_eq!(plan.cut(1_000, 11), Some(1_040));
+        assert_eq!(plan.cut(1_010, 21), Some(1_050));
+        assert_eq!(plan.cut(1_010, 23), None);
+        assert_eq!(plan.cut(1_050, 1), None);
+    }
+}

@@ -1,0 +1,99 @@
+//! One query's rows, read ahead by a task of its own.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use clickhouse::query::BytesCursor;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::kill::Kill;
+use super::{ByteSource, failure};
+use crate::error::{Error, Result};
+
+/// Chunks that wait at most, whatever their size. The client's chunks are at most 400 KiB.
+const WAITING_CHUNKS: usize = 1_024;
+
+/// The bytes of one query's rows. Dropped before its end, it kills the query.
+pub struct RowCursor {
+    /// What a task of its own reads ahead; only that task's word is the end.
+    chunks: mpsc::Receiver<Read>,
+    kill: Kill,
+    url: Arc<str>,
+    opened: Instant,
+    /// When a server that ends nothing by itself is given up.
+    deadline: Instant,
+}
+
+/// A chunk with its part of the room, `None` at the end, or what ended the stream before it.
+type Read = Result<Option<(Bytes, OwnedSemaphorePermit)>, clickhouse::error::Error>;
+
+impl RowCursor {
+    /// Begins to read; at most `room` bytes, or one chunk, wait until they are asked for.
+    pub(super) fn open(
+        cursor: BytesCursor,
+        room: usize,
+        kill: Kill,
+        url: Arc<str>,
+        patience: Duration,
+    ) -> Self {
+        let (sender, chunks) = mpsc::channel(WAITING_CHUNKS);
+        tokio::spawn(read_ahead(cursor, room, sender));
+        let opened = Instant::now();
+        Self {
+            chunks,
+            kill,
+            url,
+            opened,
+            deadline: opened + patience,
+        }
+    }
+
+    /// How long ago the cursor was opened.
+    pub fn age(&self) -> Duration {
+        self.opened.elapsed()
+    }
+}
+
+impl ByteSource for RowCursor {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        let chunk = tokio::time::timeout_at(self.deadline.into(), self.chunks.recv())
+            .await
+            .map_err(|_| failure::too_long())?;
+        match chunk {
+            Some(Ok(Some((chunk, _room)))) => Ok(Some(chunk)),
+            Some(Ok(None)) => {
+                self.kill.disarm();
+                Ok(None)
+            }
+            Some(Err(error)) => Err(failure::from_clickhouse(error, &self.url)),
+            None => Err(Error::internal("the reading from ClickHouse stopped")),
+        }
+    }
+}
+
+/// Reads until the end, an error, or until nobody wants more.
+async fn read_ahead(mut cursor: BytesCursor, room: usize, chunks: mpsc::Sender<Read>) {
+    let free = Arc::new(Semaphore::new(room));
+    loop {
+        let read = async {
+            let Some(chunk) = cursor.next().await? else {
+                return Ok(None);
+            };
+            let bytes = u32::try_from(chunk.len().min(room)).unwrap_or(u32::MAX);
+            match free.clone().acquire_many_owned(bytes).await {
+                Ok(taken) => Ok(Some((chunk, taken))),
+                // Never closed; if it were, this would be an end that nobody vouches for.
+                Err(_) => Err(clickhouse::error::Error::TimedOut),
+            }
+        };
+        let read = tokio::select! {
+            read = read => read,
+            () = chunks.closed() => return,
+        };
+        let last = !matches!(read, Ok(Some(_)));
+        if chunks.send(read).await.is_err() || last {
+            return;
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The formats that rows may travel in.
+
+/// How ClickHouse hands over the rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wire {
+    /// Row after row, field after field, each row packed by ClickHouse's `formatRow`.
+    #[default]
+    RowBinary,
+}
+
+impl Wire {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::RowBinary];
+
+    /// The name that settings use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RowBinary => "rowbinary",
+        }
+    }
+
+    /// The wire with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|wire| wire.as_str() == name)
+    }
+
+    /// ClickHouse's name of the format that hands the packed rows over.
+    pub const fn format(self) -> &'static str {
+        match self {
+            Self::RowBinary => "RawBLOB",
+        }
+    }
+}

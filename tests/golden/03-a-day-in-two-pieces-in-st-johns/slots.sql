@@ -1,0 +1,30 @@
+SELECT
+  intDiv(toUnixTimestamp64Milli(timestamp) - {slots_from:Int64}, {slot_width:Int64}) AS slot,
+  count() AS rows,
+  countIf(NOT (ingested_at > fromUnixTimestamp64Milli({settled:Int64}, 'UTC'))) AS settled
+FROM events
+WHERE website_id = {site:String}
+  AND timestamp >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')
+  AND timestamp < fromUnixTimestamp64Milli({until:Int64}, 'UTC')
+  AND ((1
+  AND timestamp >= fromUnixTimestamp64Milli({from_0:Int64}, 'UTC')
+  AND timestamp < fromUnixTimestamp64Milli({until_0:Int64}, 'UTC'))
+    OR (1
+  AND timestamp >= fromUnixTimestamp64Milli({from_1:Int64}, 'UTC')
+  AND timestamp < fromUnixTimestamp64Milli({until_1:Int64}, 'UTC')))
+  AND ingested_at <= fromUnixTimestamp64Milli({fence:Int64}, 'UTC')
+  AND ifNull(is_bot, 0) = 0
+GROUP BY slot
+ORDER BY slot
+SETTINGS max_threads = 1, limit = 0, offset = 0, max_result_rows = 0, max_result_bytes = 0, timeout_overflow_mode = 'throw', read_overflow_mode = 'throw', read_overflow_mode_leaf = 'throw', result_overflow_mode = 'throw', sort_overflow_mode = 'throw', group_by_overflow_mode = 'throw', set_overflow_mode = 'throw', transfer_overflow_mode = 'throw', distinct_overflow_mode = 'throw', join_overflow_mode = 'throw', skip_unavailable_shards = 0, fallback_to_stale_replicas_for_distributed_queries = 0
+-- slots_from = 1289010600000
+-- slot_width = 10987
+-- settled = 1780271400000
+-- site = 'site_golden'
+-- from = 1289010600000
+-- until = 1289100600000
+-- from_0 = 1289010600000
+-- until_0 = 1289097000000
+-- from_1 = 1289097060000
+-- until_1 = 1289100600000
+-- fence = 1780272000000
