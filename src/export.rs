@@ -20,10 +20,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::cursor::{Counts, Proof, Ranges, Server};
-use crate::decode::{Batch, RowBinaryDecoder};
+use crate::decode::{Batch, Decoder};
 use crate::encode::{Encoder, FileInfo};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pushdown::{Fence, Key, TextForm};
+use crate::pushdown::{Fence, Form, Key, Parts};
 use crate::random;
 use crate::request::ExportRequest;
 
@@ -74,7 +74,7 @@ pub struct Export {
 
 /// The stages that do no I/O: a chunk goes in, chunks come out.
 struct Stage {
-    decoder: RowBinaryDecoder,
+    decoder: Decoder,
     encoder: Encoder,
 }
 
@@ -140,11 +140,10 @@ impl Export {
             timezone: request.window.zone.name().to_owned(),
             utc: request.window.is_utc(),
         };
-        let stage = Box::new(Stage {
-            decoder: RowBinaryDecoder::new(),
-            encoder: Encoder::new(request.format, &info)?,
-        });
+        let encoder = Encoder::new(request.format, &info)?;
         let ranges = Ranges::open(server.clone(), Arc::new(request), fence, id.to_string())?;
+        let decoder = Decoder::new(ranges.wire());
+        let stage = Box::new(Stage { decoder, encoder });
         Ok(Self {
             id,
             server,
@@ -178,6 +177,9 @@ impl Export {
             match self.ranges.next().await {
                 Ok(Some(chunk)) => {
                     self.work(Work::Chunk(chunk)).await?;
+                    if self.stage()?.decoder.overflows() {
+                        self.go_on_packed().await?;
+                    }
                     self.look_ahead().await?;
                 }
                 Ok(None) => {
@@ -213,6 +215,16 @@ impl Export {
         Ok(())
     }
 
+    /// The rows come in pieces that are too large to be held: the cursor is opened again behind the last one, row by row.
+    async fn go_on_packed(&mut self) -> Result<()> {
+        let proof = match self.delivered.last {
+            Some(_) => self.prove().await?,
+            None => NOTHING_DELIVERED,
+        };
+        tracing::debug!(export = %self.id, rows = self.rows(), "blocks are too large, reading on row by row");
+        self.reopen(proof, Form::Packed(Parts::Unknown))
+    }
+
     /// The range's stream has nothing more: go on to the next one if that is the range's proven end, else behind the last row.
     async fn end_of_range(&mut self) -> Result<()> {
         let expected = self.ranges.expected().await;
@@ -220,7 +232,7 @@ impl Export {
             let proof = self.prove().await?;
             if proof.behind > 0 {
                 tracing::info!(export = %self.id, rows = self.rows(), behind = proof.behind, "rows remain behind the stream's end");
-                return self.reopen(proof, TextForm::Plain);
+                return self.reopen(proof, Form::Packed(Parts::Unknown));
             }
         }
         if self.ranges.advance(self.delivered.rows)? {
@@ -248,7 +260,7 @@ impl Export {
             Some(_) => self.prove().await?,
             None => NOTHING_DELIVERED,
         };
-        self.reopen(proof, TextForm::Hex)
+        self.reopen(proof, Form::Hex)
     }
 
     /// Checks what was delivered of the range against ClickHouse's counts of this moment.
@@ -272,7 +284,7 @@ impl Export {
     }
 
     /// Opens the range's cursor again behind the last row delivered.
-    fn reopen(&mut self, proof: Proof, form: TextForm) -> Result<()> {
+    fn reopen(&mut self, proof: Proof, form: Form) -> Result<()> {
         if proof.at > 1 {
             return Err(inseparable(proof.at, self.delivered.last));
         }
@@ -289,8 +301,8 @@ impl Export {
 
     /// Makes the stage ready for another stream: what the old one left of a row is not the new one's.
     fn restart(&mut self) -> Result<()> {
-        let until = self.ranges.interval().until;
-        self.stage()?.decoder.restart(until);
+        let (wire, until) = (self.ranges.wire(), self.ranges.interval().until);
+        self.stage()?.decoder.restart(wire, until);
         Ok(())
     }
 

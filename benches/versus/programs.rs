@@ -6,7 +6,7 @@ use rowspout::catalog::Catalog;
 use rowspout::config::{Config, Layer};
 use rowspout::cursor::{ByteSource as _, Server};
 use rowspout::demo;
-use rowspout::pushdown::{Range, TextForm, columns::COLUMNS};
+use rowspout::pushdown::{Form, Parts, Range, columns::COLUMNS};
 use rowspout::request::{ExportRequest, Format, WebsiteId};
 
 use super::tables::{Tables, TestBed, programs_executable};
@@ -106,7 +106,14 @@ async fn drain(config: &Config, format: Format) {
     let whole = Range::whole(&request.window);
     let name = "versus-drain".into();
     let mut cursor = server
-        .rows(&request, fence, whole, TextForm::Plain, 2 << 20, name)
+        .rows(
+            &request,
+            fence,
+            whole,
+            Form::Packed(Parts::Unknown),
+            2 << 20,
+            name,
+        )
         .expect("a cursor");
     while cursor.next().await.expect("a chunk").is_some() {}
 }

@@ -7,11 +7,12 @@ use clickhouse::query::Query;
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::kill::Kill;
+use super::table::TableFacts;
 use super::{RowCursor, failure};
 use crate::config::Config;
 use crate::decode::Wire;
 use crate::error::Result;
-use crate::pushdown::{self, Fence, Range, Statement, TextForm, Value};
+use crate::pushdown::{self, Fence, Form, Range, Statement, Value};
 use crate::request::ExportRequest;
 
 /// A ClickHouse that exports are read from, with the limits that each query runs under.
@@ -21,8 +22,8 @@ pub struct Server {
     pub(super) url: Arc<str>,
     pub(super) table: Arc<str>,
     pub(super) database: Arc<str>,
-    /// The text columns that may hold NULL, once the table was looked at.
-    pub(super) nullable: Arc<OnceCell<Vec<&'static str>>>,
+    /// Known once the table was looked at.
+    pub(super) facts: Arc<OnceCell<TableFacts>>,
     /// How rows travel.
     pub(super) wire: Wire,
     /// Most cursors that one export has open at once.
@@ -57,7 +58,7 @@ impl Server {
             url: config.clickhouse.url.as_str().into(),
             table: config.events_table.as_str().into(),
             database: config.clickhouse.database.as_str().into(),
-            nullable: Arc::default(),
+            facts: Arc::default(),
             wire: config.wire,
             parallel: config.parallel,
             extra: Arc::new(Semaphore::new(config.parallel - 1)),
@@ -87,21 +88,20 @@ impl Server {
         request: &ExportRequest,
         fence: Fence,
         range: Range,
-        form: TextForm,
+        form: Form,
         room: usize,
         query_id: String,
     ) -> Result<RowCursor> {
-        let nullable = self.nullable.get().map_or(&[] as &[_], Vec::as_slice);
+        let nullable = self
+            .facts
+            .get()
+            .map_or(&[] as &[_], |facts| &facts.nullable);
         let statement = pushdown::rows(request, &self.table, fence, range, form, nullable);
         let query = self
             .query(statement, &query_id)
             .with_setting("cancel_http_readonly_queries_on_client_close", "1");
-        let wire = match form {
-            TextForm::Plain => self.wire,
-            TextForm::Hex => Wire::RowBinary,
-        };
         let cursor = query
-            .fetch_bytes(wire.format())
+            .fetch_bytes(wire(form).format())
             .map_err(|error| failure::from_clickhouse(error, &self.url))?;
         let kill = Kill::new(self.client.clone(), query_id);
         let url = self.url.clone();
@@ -145,5 +145,13 @@ impl Server {
             };
         }
         query
+    }
+}
+
+/// The wire that rows of a form travel on.
+pub(super) fn wire(form: Form) -> Wire {
+    match form {
+        Form::Packed(_) | Form::Hex => Wire::RowBinary,
+        Form::Columns(_) => Wire::Native,
     }
 }

@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use super::kill::Kill;
 use super::{Server, failure};
 use crate::error::{Error, Result};
-use crate::pushdown::{self, Fence, Slots};
+use crate::pushdown::{self, Fence, Parts, Slots};
 use crate::request::{ExportRequest, Interval};
 
 /// What the server counts in one slot.
@@ -15,6 +15,8 @@ struct Slot {
     slot: i64,
     rows: u64,
     settled: u64,
+    /// Whether the rows lie in several parts.
+    overlaps: u8,
 }
 
 /// Rows of an interval.
@@ -32,6 +34,8 @@ pub struct Plan {
     slots: Slots,
     /// For each slot that has rows its number, and the rows up to its end.
     sums: Vec<(i64, Counts)>,
+    /// For each of these slots the rows up to its end that lie in slots of several parts.
+    overlapping: Vec<u64>,
 }
 
 impl Plan {
@@ -42,9 +46,16 @@ impl Plan {
             sum.settled += slot.settled;
             (slot.slot, sum)
         });
+        let sums = sums.collect();
+        let mut overlapping = 0;
+        let in_several_parts = counted.iter().map(|slot| {
+            overlapping += slot.rows * u64::from(slot.overlaps);
+            overlapping
+        });
         Self {
             slots,
-            sums: sums.collect(),
+            sums,
+            overlapping: in_several_parts.collect(),
         }
     }
 
@@ -54,6 +65,20 @@ impl Plan {
         Counts {
             rows: behind.rows - before.rows,
             settled: behind.settled - before.settled,
+        }
+    }
+
+    /// How the rows of such an interval lie in parts.
+    pub fn parts(&self, interval: Interval) -> Parts {
+        let before = |instant| match self.slots_before(instant) {
+            0 => 0,
+            slots => self.overlapping[slots - 1],
+        };
+        let overlapping = before(interval.until) - before(interval.from);
+        if overlapping * 2 > self.counts(interval).rows {
+            Parts::Overlapping
+        } else {
+            Parts::Disjoint
         }
     }
 
@@ -111,7 +136,8 @@ impl Server {
     /// Asks for the plan of a request, in a task of its own.
     pub fn plan(&self, request: &ExportRequest, fence: Fence, query_id: &str) -> Planning {
         let slots = Slots::of(&request.window);
-        let statement = pushdown::slots(request, &self.table, fence, slots);
+        let has_parts = self.facts.get().is_some_and(|facts| facts.has_parts);
+        let statement = pushdown::slots(request, &self.table, fence, slots, has_parts);
         let query = self.query(statement, query_id);
         let mut kill = Kill::new(self.client.clone(), query_id.to_owned());
         let (patience, url) = (self.patience(), self.url.clone());
@@ -137,6 +163,7 @@ mod tests {
             slot,
             rows,
             settled: rows / 2,
+            overlaps: u8::from(slot > 0),
         };
         let slots = Slots {
             from: 1_000,
@@ -163,6 +190,16 @@ mod tests {
         }
         assert_eq!(counts(1_010, 1_040).rows, 20);
         assert_eq!(counts(1_040, 1_050).rows, 2);
+    }
+
+    #[test]
+    fn an_interval_overlaps_where_most_of_its_rows_do() {
+        let plan = plan();
+        let parts = |from, until| plan.parts(Interval { from, until });
+        assert_eq!(parts(1_000, 1_010), Parts::Disjoint);
+        assert_eq!(parts(1_000, 1_040), Parts::Overlapping);
+        assert_eq!(parts(1_010, 1_050), Parts::Overlapping);
+        assert_eq!(parts(1_010, 1_020), Parts::Disjoint);
     }
 
     #[test]

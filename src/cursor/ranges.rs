@@ -1,9 +1,10 @@
 //! The ranges of one export: read by one or several cursors, handed out in order.
 //!
 //! The first cursor is opened over the whole window, so that the first rows come as soon as they can and a small export
-//! costs one query. Beside it the server counts the rows of each slot. Where settings allow several cursors and
-//! enough rows remain, the one that is read from is told where to stop, and what lies behind is cut into ranges that
-//! others read ahead, each into a room of its own. So the rows come in the same order, from however many cursors.
+//! costs one query. Beside it the server counts the rows of each slot. Where enough rows remain, the cursor that is read
+//! from is told where to stop, and what lies behind is read in the way that suits its parts: in stretches, or, where
+//! settings allow several cursors, in ranges that others read ahead, each into a room of its own. So the rows
+//! come in the same order, from however many cursors.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,10 +13,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::clickhouse::wire;
 use super::plan::{Counts, Plan, Planning};
 use super::{ByteSource, Proof, RowCursor, Server, Unhex};
+use crate::decode::Wire;
 use crate::error::Result;
-use crate::pushdown::{Fence, Key, Range, TextForm};
+use crate::pushdown::{Fence, Form, Key, Parts, Range};
 use crate::request::{ExportRequest, Interval};
 
 /// What may wait of the cursor that is read from, in bytes.
@@ -27,6 +30,12 @@ const AHEAD_BYTES: usize = 8 << 20;
 /// Rows of a range, unless their size is known.
 const RANGE_ROWS: u64 = 65_536;
 
+/// Rows that the first cursor still delivers when it is told where to stop: those that are on their way.
+const STRETCH_AFTER_ROWS: u64 = 32_768;
+
+/// Fewest rows that are worth being read otherwise than the first ones.
+const MIN_STRETCH_ROWS: u64 = 262_144;
+
 /// Fewest rows that are worth a query of their own, unless they are large.
 const MIN_RANGE_ROWS: u64 = 16_384;
 
@@ -36,7 +45,7 @@ const LEAST_RANGE_ROWS: u64 = 1_024;
 /// Most rows of a range, however small they are.
 const MAX_RANGE_ROWS: u64 = 262_144;
 
-/// The cursors of one export. Holds [`AHEAD_BYTES`] for each one that is read ahead.
+/// The cursors of one export. Holds 8 MiB for each one that is read ahead.
 pub struct Ranges {
     server: Server,
     request: Arc<ExportRequest>,
@@ -61,6 +70,7 @@ pub struct Ranges {
 /// A range and its cursor.
 struct Fetch {
     interval: Interval,
+    form: Form,
     source: Source,
     /// The right to be read beside others.
     extra: Option<OwnedSemaphorePermit>,
@@ -87,7 +97,7 @@ impl Ranges {
         let whole = Range::whole(&request.window);
         let planning = server.plan(&request, fence, &format!("{name}-plan"));
         let query_id = format!("{name}-1");
-        let form = TextForm::Plain;
+        let form = first_form(server.wire);
         let cursor = server.rows(&request, fence, whole, form, READ_AHEAD_BYTES, query_id)?;
         Ok(Self {
             server,
@@ -98,6 +108,7 @@ impl Ranges {
             plan: None,
             current: Fetch {
                 interval: whole.interval,
+                form,
                 source: Source::Rows(cursor),
                 extra: None,
             },
@@ -137,6 +148,11 @@ impl Ranges {
         self.current.interval
     }
 
+    /// The wire that its rows travel on.
+    pub fn wire(&self) -> Wire {
+        wire(self.current.form)
+    }
+
     /// Opens cursors ahead as far as there is room for them. The range that is read from may become shorter, but not
     /// shorter than to the rows that have been delivered of it: `rows`, the last of them at `last`.
     ///
@@ -151,33 +167,67 @@ impl Ranges {
             return Ok(());
         };
         let range_rows = self.range_rows(rows);
-        while self.ahead.len() + 1 < self.server.parallel {
-            if self.next == self.end && !(self.ahead.is_empty() && self.current.is_read()) {
-                break;
+        while self.ahead.len() < (self.server.parallel - 1).max(1) {
+            // Several ranges at once need the right to it; one stretch behind the cursor that is read from does not.
+            let extra = self.server.extra.clone().try_acquire_owned().ok();
+            if self.next == self.end || extra.is_none() {
+                if !self.ahead.is_empty() || !self.current.is_read() {
+                    break;
+                }
             }
-            let Ok(extra) = self.server.extra.clone().try_acquire_owned() else {
-                break;
-            };
             if self.next == self.end {
+                if extra.is_none() && !self.current.is_first() {
+                    break;
+                }
                 // The cursor that is read from goes to the end: it leaves what lies far enough behind the last row.
                 let from = last.map_or(self.current.interval.from, |key| key.timestamp);
-                let stop = self.cut(plan, from, range_rows);
-                if stop >= self.current.interval.until {
+                let near = if extra.is_some() {
+                    range_rows
+                } else {
+                    STRETCH_AFTER_ROWS
+                };
+                let stop = self.cut(plan, from, near);
+                let rest = Interval {
+                    from: stop,
+                    until: self.end,
+                };
+                let worth = extra.is_some() || plan.counts(rest).rows >= MIN_STRETCH_ROWS;
+                if stop >= self.current.interval.until || !worth {
                     break;
                 }
                 self.current.interval.until = stop;
                 self.next = stop;
             }
-            let interval = Interval {
-                from: self.next,
-                until: self.cut(plan, self.next, range_rows),
-            };
-            let fetch = self.fetch(interval, AHEAD_BYTES, Some(extra))?;
+            let (interval, form) = self.next_range(plan, range_rows, extra.is_some());
+            let fetch = self.fetch(interval, form, AHEAD_BYTES, extra)?;
             self.next = interval.until;
             self.opened += 1;
             self.ahead.push_back(fetch);
         }
         Ok(())
+    }
+
+    /// Where the next range lies, and how it is read best: so many rows, or all that lie in parts alike.
+    fn next_range(&self, plan: &Plan, rows: u64, several: bool) -> (Interval, Form) {
+        let from = self.next;
+        let mut until = self.cut(plan, from, rows);
+        let parts = plan.parts(Interval { from, until });
+        while !several && until < self.end {
+            let behind = Interval {
+                from: until,
+                until: self.cut(plan, until, RANGE_ROWS),
+            };
+            if plan.parts(behind) != parts {
+                break;
+            }
+            until = behind.until;
+        }
+        let form = match (self.server.wire, parts) {
+            (Wire::Native, Parts::Disjoint) => Form::Columns(parts),
+            // Columns are dear to merge: packed rows are not.
+            _ => Form::Packed(parts),
+        };
+        (Interval { from, until }, form)
     }
 
     /// Where a range from an instant on ends: the end of the window where no second one would be left.
@@ -201,6 +251,7 @@ impl Ranges {
     fn fetch(
         &self,
         interval: Interval,
+        form: Form,
         room: usize,
         extra: Option<OwnedSemaphorePermit>,
     ) -> Result<Fetch> {
@@ -210,12 +261,13 @@ impl Ranges {
         };
         Ok(Fetch {
             interval,
-            source: Source::Rows(self.open_cursor(range, TextForm::Plain, room)?),
+            form,
+            source: Source::Rows(self.open_cursor(range, form, room)?),
             extra,
         })
     }
 
-    fn open_cursor(&self, range: Range, form: TextForm, room: usize) -> Result<RowCursor> {
+    fn open_cursor(&self, range: Range, form: Form, room: usize) -> Result<RowCursor> {
         let query_id = format!("{}-{}", self.name, self.opened + 1);
         self.server
             .rows(&self.request, self.fence, range, form, room, query_id)
@@ -235,16 +287,12 @@ impl Ranges {
             self.current.extra = None;
             return Ok(true);
         }
-        if self.next == self.end {
+        let Some(plan) = self.plan.as_ref().filter(|_| self.next < self.end) else {
             return Ok(false);
-        }
-        // No other may be read beside it now: it goes to the end, unless one may later.
-        let interval = Interval {
-            from: self.next,
-            until: self.end,
         };
-        self.current = self.fetch(interval, READ_AHEAD_BYTES, None)?;
-        self.next = self.end;
+        let (interval, form) = self.next_range(plan, self.range_rows(0), false);
+        self.current = self.fetch(interval, form, READ_AHEAD_BYTES, None)?;
+        self.next = interval.until;
         self.opened += 1;
         Ok(true)
     }
@@ -254,16 +302,17 @@ impl Ranges {
     /// # Errors
     ///
     /// None that depends on the server.
-    pub fn reopen(&mut self, last: Option<Key>, form: TextForm) -> Result<()> {
+    pub fn reopen(&mut self, last: Option<Key>, form: Form) -> Result<()> {
         let range = Range {
             interval: self.current.interval,
             last,
         };
         let cursor = self.open_cursor(range, form, READ_AHEAD_BYTES)?;
         self.opened += 1;
+        self.current.form = form;
         self.current.source = match form {
-            TextForm::Plain => Source::Rows(cursor),
-            TextForm::Hex => Source::Hex(Unhex::new(cursor)),
+            Form::Packed(_) | Form::Columns(_) => Source::Rows(cursor),
+            Form::Hex => Source::Hex(Unhex::new(cursor)),
         };
         Ok(())
     }
@@ -312,8 +361,24 @@ impl Ranges {
 }
 
 impl Fetch {
+    /// Whether it was opened before anything was known of its parts.
+    fn is_first(&self) -> bool {
+        matches!(
+            self.form,
+            Form::Packed(Parts::Unknown) | Form::Columns(Parts::Unknown)
+        )
+    }
+
     /// Whether its stream has not ended.
     fn is_read(&self) -> bool {
         !matches!(self.source, Source::Ended)
+    }
+}
+
+/// How the first rows are read, of which nothing is known.
+fn first_form(wire: Wire) -> Form {
+    match wire {
+        Wire::RowBinary => Form::Packed(Parts::Unknown),
+        Wire::Native => Form::Columns(Parts::Unknown),
     }
 }

@@ -6,10 +6,20 @@ use super::{Server, failure};
 use crate::error::{Error, Result};
 use crate::pushdown::columns::TEXT_COLUMNS;
 
+/// What statements need to know of the table.
+#[derive(Debug, Default)]
+pub(super) struct TableFacts {
+    /// The text columns that may hold NULL.
+    pub(super) nullable: Vec<&'static str>,
+    /// Whether its rows lie in parts that can be told apart.
+    pub(super) has_parts: bool,
+}
+
 #[derive(clickhouse::Row, Deserialize)]
 struct Described {
     name: String,
     column_type: String,
+    engine: String,
 }
 
 /// A column, whether a type serves, and what to say where it doesn't.
@@ -68,14 +78,13 @@ impl Server {
     ///
     /// There is no such table, or a column is missing or of a type that would be read wrongly.
     pub async fn check_table(&self) -> Result<()> {
-        self.nullable
+        self.facts
             .get_or_try_init(|| self.look_at_table())
             .await
             .map(drop)
     }
 
-    /// The text columns that may hold NULL.
-    async fn look_at_table(&self) -> Result<Vec<&'static str>> {
+    async fn look_at_table(&self) -> Result<TableFacts> {
         let (database, name) = self
             .table
             .split_once('.')
@@ -83,18 +92,20 @@ impl Server {
         let query = self
             .client
             .query_raw(
-                "SELECT name, type AS column_type FROM system.columns \
-                 WHERE database = {database:String} AND table = {name:String}",
+                "SELECT name, type AS column_type, ifNull((SELECT any(engine) FROM system.tables \
+                 WHERE database = {database:String} AND name = {name:String}), '') AS engine \
+                 FROM system.columns WHERE database = {database:String} AND table = {name:String}",
             )
             .param("database", database)
             .param("name", name);
         let described = failure::in_time(query.fetch_all::<Described>(), &self.url).await?;
-        if described.is_empty() {
+        let Some(first) = described.first() else {
             return Err(Error::internal(format!(
                 "there is no table {database}.{name}: create the tables with `rowspout schema apply`, or name another with \
                  events_table"
             )));
-        }
+        };
+        let has_parts = first.engine.ends_with("MergeTree");
         let text = TEXT_COLUMNS.map(|name| -> Wanted { (name, is_text, "String") });
         let mut nullable = Vec::new();
         for (column, serves, wanted) in WANTED.into_iter().chain(text) {
@@ -112,6 +123,9 @@ impl Server {
                 )));
             }
         }
-        Ok(nullable)
+        Ok(TableFacts {
+            nullable,
+            has_parts,
+        })
     }
 }

@@ -1,17 +1,21 @@
 //! A wire's bytes to batches of rows.
 //!
 //! In: chunks of bytes, cut anywhere. Out: [`Batch`]es, by column, borrowed from the chunk they arrived in; only a
-//! row that a cut went through is copied. Cost: one look at each row's frame, none at its text. Holds: the last
-//! chunk, the spans of one batch ([`MAX_BATCH_ROWS`] rows or [`MAX_BATCH_BYTES`], whichever comes first) and
-//! one partial row ([`MAX_ROW_BYTES`]). No I/O, and "need more bytes" is an outcome, not an error.
+//! row that a cut went through is copied, and on the native wire its block. Cost: one look at each row's frame, none
+//! at its text. Holds: the last chunk, the spans of one batch ([`MAX_BATCH_ROWS`] rows or [`MAX_BATCH_BYTES`],
+//! whichever comes first) and one partial row ([`MAX_ROW_BYTES`]), or one block ([`MAX_BLOCK_BYTES`]). No I/O, and "need more bytes" is an outcome, not an error.
 
 mod batch;
+mod decoder;
+mod native;
 mod partial;
 mod row;
 mod rowbinary;
 mod wire;
 
 pub use batch::{Batch, EventType, Span, TextColumn};
+pub use decoder::Decoder;
+pub use native::{MAX_BLOCK_BYTES, NativeDecoder};
 pub use rowbinary::RowBinaryDecoder;
 pub use wire::Wire;
 
@@ -26,3 +30,12 @@ pub const MAX_ROW_BYTES: usize = 32 << 20;
 
 /// Bytes of a row in front of its texts: marker, instant, event id and offset.
 pub const FIXED_ROW_BYTES: usize = 1 + 8 + 8 + 2;
+
+/// How much of what stands where rows should go on goes to the log, in bytes.
+const DETAIL_BYTES: usize = 4 << 10;
+
+/// The end of bytes of any kind as one line for the log: where ClickHouse broke off, its exception's text stands there.
+fn readable_end(bytes: &[u8]) -> String {
+    let end = &bytes[bytes.len().saturating_sub(DETAIL_BYTES)..];
+    String::from_utf8_lossy(end).escape_debug().collect()
+}

@@ -15,12 +15,12 @@ use bytes::Bytes;
 
 use super::partial::PartialRow;
 use super::row::{HEAD_BYTES, Head, RowSpans, Stop, find_texts, is_marker};
-use super::{Batch, EventType, MAX_BATCH_BYTES, MAX_BATCH_ROWS, MAX_ROW_BYTES, Span, TextColumn};
+use super::{
+    Batch, DETAIL_BYTES, EventType, MAX_BATCH_BYTES, MAX_BATCH_ROWS, MAX_ROW_BYTES, Span,
+    TextColumn, readable_end,
+};
 use crate::error::{Error, ErrorKind, Position, Result};
 use crate::pushdown::columns::TEXT_COLUMNS;
-
-/// How much of what stands where a row should start goes to the log, in bytes.
-const DETAIL_BYTES: usize = 4 << 10;
 
 /// RowBinary to batches of rows, whatever the sizes of the chunks.
 ///
@@ -58,6 +58,11 @@ impl Default for RowBinaryDecoder {
 impl RowBinaryDecoder {
     /// A decoder at the start of a stream.
     pub fn new() -> Self {
+        Self::behind(0, None)
+    }
+
+    /// A decoder at the start of a stream whose rows come behind so many others with such a last key.
+    pub(super) fn behind(rows: u64, last_key: Option<(i64, u64)>) -> Self {
         Self {
             chunk: Bytes::new(),
             at: 0,
@@ -67,9 +72,9 @@ impl RowBinaryDecoder {
             offsets: Vec::with_capacity(MAX_BATCH_ROWS),
             event_types: Vec::with_capacity(MAX_BATCH_ROWS),
             spans: vec![[Span::default(); TEXT_COLUMNS.len()]; MAX_BATCH_ROWS],
-            rows: 0,
+            rows,
             bytes: 0,
-            last_key: None,
+            last_key,
             last_key_is_unique: true,
             last_instant: i64::MAX,
             passed: false,
@@ -283,14 +288,12 @@ impl RowBinaryDecoder {
         let row = self.rows + 1;
         let mut rest = self.partial.bytes().to_vec();
         rest.extend_from_slice(&unread[..unread.len().min(DETAIL_BYTES)]);
-        // The end of it: where ClickHouse broke off inside a row, its exception's text stands behind.
-        let tail = &rest[rest.len().saturating_sub(DETAIL_BYTES)..];
         Err(Error::new(
             ErrorKind::Internal,
             format!("the stream from ClickHouse ended inside row {row}"),
         )
         .at(self.position(None))
-        .with_detail(readable(tail)))
+        .with_detail(readable_end(&rest)))
     }
 
     /// Rows delivered so far.
@@ -327,13 +330,13 @@ impl RowBinaryDecoder {
                 format!("the stream from ClickHouse broke off at row {row}"),
             )
             .at(self.position(None))
-            .with_detail(readable(found)),
+            .with_detail(readable_end(found)),
             Stop::Length(column) => Error::new(
                 ErrorKind::Internal,
                 format!("the stream from ClickHouse is damaged at row {row}: a length of more than 32 bits"),
             )
             .at(self.position(Some(column)))
-            .with_detail(readable(found)),
+            .with_detail(readable_end(found)),
             Stop::TooLong => Error::new(
                 ErrorKind::Internal,
                 format!(
@@ -359,11 +362,6 @@ fn columns<'a>(bytes: &'a [u8], rows: &'a [RowSpans]) -> [TextColumn<'a>; TEXT_C
         spans: &spans[column..],
         stride: TEXT_COLUMNS.len(),
     })
-}
-
-/// Bytes of any kind as one line for the log.
-fn readable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).escape_debug().collect()
 }
 
 #[cfg(test)]

@@ -6,16 +6,19 @@ pub enum Wire {
     /// Row after row, field after field, each row packed by ClickHouse's `formatRow`.
     #[default]
     RowBinary,
+    /// Block after block, column after column, few-valued columns with their dictionaries.
+    Native,
 }
 
 impl Wire {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::RowBinary];
+    pub const ALL: [Self; 2] = [Self::RowBinary, Self::Native];
 
     /// The name that settings use.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RowBinary => "rowbinary",
+            Self::Native => "native",
         }
     }
 
@@ -24,10 +27,11 @@ impl Wire {
         Self::ALL.into_iter().find(|wire| wire.as_str() == name)
     }
 
-    /// ClickHouse's name of the format that hands the packed rows over.
+    /// ClickHouse's name of the format that hands the rows over.
     pub const fn format(self) -> &'static str {
         match self {
             Self::RowBinary => "RawBLOB",
+            Self::Native => "Native",
         }
     }
 }

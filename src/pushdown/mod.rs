@@ -15,4 +15,4 @@ mod statement;
 
 pub use predicate::{Fence, Key, Range};
 pub use slots::{Slots, slots};
-pub use statement::{Statement, TextForm, Value, proof, rows};
+pub use statement::{Form, Parts, Statement, Value, proof, rows};

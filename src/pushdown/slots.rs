@@ -29,11 +29,23 @@ impl Slots {
     }
 }
 
-/// For each slot that has rows its number, its rows, and how many of them are settled, in order.
-pub fn slots(request: &ExportRequest, table: &str, fence: Fence, slots: Slots) -> Statement {
+/// For each slot that has rows its number, its rows, how many of them are settled, and whether they lie in several parts,
+/// in order. The last is never so where the table has no parts that can be told apart.
+pub fn slots(
+    request: &ExportRequest,
+    table: &str,
+    fence: Fence,
+    slots: Slots,
+    has_parts: bool,
+) -> Statement {
+    let overlaps = if has_parts {
+        "min(_part_index) != max(_part_index)"
+    } else {
+        "toUInt8(0)"
+    };
     let mut statement = Statement::new(format!(
         "SELECT\n  intDiv(toUnixTimestamp64Milli(timestamp) - {{slots_from:Int64}}, {{slot_width:Int64}}) AS slot,\n  \
-         count() AS rows,\n  countIf(NOT ({FRESH})) AS settled\nFROM {table}\n"
+         count() AS rows,\n  countIf(NOT ({FRESH})) AS settled,\n  {overlaps} AS overlaps\nFROM {table}\n"
     ));
     statement.int_parameter("slots_from", slots.from);
     statement.int_parameter("slot_width", slots.width);

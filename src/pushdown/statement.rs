@@ -44,13 +44,26 @@ impl Statement {
     }
 }
 
-/// How text columns travel.
+/// How rows travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TextForm {
-    /// As they are.
-    Plain,
-    /// As hexadecimal digits: twice the bytes, but nothing in them can look like ClickHouse's text of an error.
+pub enum Form {
+    /// Each row as one text that holds it in RowBinary.
+    Packed(Parts),
+    /// Column by column.
+    Columns(Parts),
+    /// Packed, text as hexadecimal digits: twice the bytes, but nothing in them can look like ClickHouse's text of an error.
     Hex,
+}
+
+/// How a range's rows lie in parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parts {
+    /// Nobody has looked.
+    Unknown,
+    /// Most of them where no other part has rows.
+    Disjoint,
+    /// Most of them where another part has rows too.
+    Overlapping,
 }
 
 /// What no server's profile may bend: a limit that is reached is an error, never a shorter result.
@@ -61,15 +74,24 @@ pub(super) const PINNED: &str = "limit = 0, offset = 0, max_result_rows = 0, max
     join_overflow_mode = 'throw', skip_unavailable_shards = 0, \
     fallback_to_stale_replicas_for_distributed_queries = 0";
 
-/// Settings for rows that are packed before they are sorted. Blocks are small and parts are not read before their rows are
+/// The fastest settings for a form. Blocks are small; where nothing is known of the parts, none is read before its rows are
 /// due, so that the first rows come early.
-const PACKED: &str = "query_plan_execute_functions_after_sorting = 0, read_in_order_use_buffering = 0, max_block_size = 16384";
+fn settings(form: Form) -> &'static str {
+    match form {
+        // Rows are packed before they are sorted: where parts overlap, two keys and one text a row are merged then
+        // instead of each column, which takes half the time.
+        Form::Packed(Parts::Unknown | Parts::Overlapping) | Form::Hex => {
+            "query_plan_execute_functions_after_sorting = 0, read_in_order_use_buffering = 0, max_block_size = 16384"
+        }
+        Form::Packed(Parts::Disjoint) => {
+            "query_plan_execute_functions_after_sorting = 0, read_in_order_two_level_merge_threshold = 1, max_block_size = 16384"
+        }
+        Form::Columns(Parts::Unknown) => "read_in_order_use_buffering = 0, max_block_size = 8192",
+        Form::Columns(Parts::Disjoint | Parts::Overlapping) => "max_block_size = 8192",
+    }
+}
 
-/// The rows of a range in the order of the primary key, each as one text that holds it in RowBinary.
-///
-/// The rows are packed before they are sorted: where parts overlap, ClickHouse then merges two keys and one text a row
-/// instead of each column, which takes half the time; where they don't, it takes a little less as well, since
-/// rows are packed by as many threads as read them.
+/// The rows of a range in the order of the primary key.
 ///
 /// One row on the wire: a byte that only a row begins with (the event type, plus 2 where the row is fresh), the instant
 /// in milliseconds, the event's id, the zone's offset at that instant in minutes, then the text columns.
@@ -80,11 +102,15 @@ pub fn rows(
     table: &str,
     fence: Fence,
     range: Range,
-    form: TextForm,
+    form: Form,
     nullable: &[&str],
 ) -> Statement {
+    let (open, close) = match form {
+        Form::Packed(_) | Form::Hex => (" formatRow('RowBinary',", ") AS packed"),
+        Form::Columns(_) => ("", ""),
+    };
     let mut statement = Statement::new(format!(
-        "SELECT formatRow('RowBinary',\n  toUInt8(multiIf(event_type = 'pageview', if({FRESH}, 3, 1), event_type = 'event', if({FRESH}, 4, 2), 0)),\n  toUnixTimestamp64Milli(timestamp),\n  \
+        "SELECT{open}\n  toUInt8(multiIf(event_type = 'pageview', if({FRESH}, 3, 1), event_type = 'event', if({FRESH}, 4, 2), 0)),\n  toUnixTimestamp64Milli(timestamp),\n  \
          toUInt64(event_id),\n  "
     ));
     statement.int_parameter("settled", fence.settled());
@@ -97,11 +123,11 @@ pub fn rows(
             column.to_owned()
         };
         let _ = match form {
-            TextForm::Plain => write!(statement.text, ",\n  {text}"),
-            TextForm::Hex => write!(statement.text, ",\n  hex({text})"),
+            Form::Packed(_) | Form::Columns(_) => write!(statement.text, ",\n  {text}"),
+            Form::Hex => write!(statement.text, ",\n  hex({text})"),
         };
     }
-    let _ = write!(statement.text, ") AS packed\nFROM {table}\n");
+    let _ = write!(statement.text, "{close}\nFROM {table}\n");
     push_where(&mut statement, request, fence, range.interval);
     if let Some(last) = range.last {
         let _ = write!(statement.text, "\n  AND {AFTER_LAST}");
@@ -109,7 +135,8 @@ pub fn rows(
     }
     let _ = write!(
         statement.text,
-        "\nORDER BY timestamp, event_id\nSETTINGS {PACKED}, {PINNED}"
+        "\nORDER BY timestamp, event_id\nSETTINGS {}, {PINNED}",
+        settings(form)
     );
     statement
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use rowspout::load::{self, LoadRequest};
-use rowspout::pushdown::{self, Fence, Key, Range, Slots, Statement, TextForm, Value};
+use rowspout::pushdown::{self, Fence, Form, Key, Parts, Range, Slots, Statement, Value};
 use rowspout::request::{ExportRequest, WebsiteId};
 
 use crate::support::insert::{self, database};
@@ -37,10 +37,17 @@ async fn requests_become_the_sql_and_the_files_beside_them() {
             event_id: 2,
         });
         let whole = Range::whole(&request.window);
-        let rows = pushdown::rows(&request, "events", FENCE, whole, TextForm::Plain, &[]);
+        let rows = pushdown::rows(
+            &request,
+            "events",
+            FENCE,
+            whole,
+            Form::Packed(Parts::Unknown),
+            &[],
+        );
         compare(&case.join("rows.sql"), &text(&rows));
         let slots = Slots::of(&request.window);
-        let slots = pushdown::slots(&request, "events", FENCE, slots);
+        let slots = pushdown::slots(&request, "events", FENCE, slots, true);
         compare(&case.join("slots.sql"), &text(&slots));
         let range = Range { last, ..whole };
         let proof = pushdown::proof(&request, "events", FENCE, range);

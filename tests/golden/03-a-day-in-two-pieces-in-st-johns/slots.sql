@@ -1,7 +1,8 @@
 SELECT
   intDiv(toUnixTimestamp64Milli(timestamp) - {slots_from:Int64}, {slot_width:Int64}) AS slot,
   count() AS rows,
-  countIf(NOT (ingested_at > fromUnixTimestamp64Milli({settled:Int64}, 'UTC'))) AS settled
+  countIf(NOT (ingested_at > fromUnixTimestamp64Milli({settled:Int64}, 'UTC'))) AS settled,
+  min(_part_index) != max(_part_index) AS overlaps
 FROM events
 WHERE website_id = {site:String}
   AND timestamp >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')

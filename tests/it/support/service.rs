@@ -50,6 +50,11 @@ pub(crate) fn config(clickhouse: &ClickHouse) -> Config {
         clickhouse_user: clickhouse.user.clone(),
         clickhouse_password: clickhouse.password.clone(),
         clickhouse_database: Some(clickhouse.database.clone()),
+        // Every test runs over every wire: the environment chooses.
+        wire: std::env::var("ROWSPOUT_WIRE").ok(),
+        parallel: std::env::var("ROWSPOUT_PARALLEL")
+            .ok()
+            .map(|number| number.parse().expect("a number")),
         ..Layer::default()
     };
     Config::resolve(flags, Layer::default(), Layer::default()).expect("settings")
