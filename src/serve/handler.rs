@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY,
+};
 use hyper::{Method, Request, Response};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::Service;
 use super::body::{Body, QUEUED_CHUNKS, Said};
+use super::compress;
+use super::encoding::Encoding;
 use super::metrics::{Measured, Outcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::export::{Export, ExportId};
@@ -40,7 +44,8 @@ pub(super) async fn export(
     let fence = service.catalog.fence(&wanted.website).await?;
 
     let response = Response::new(());
-    let headers = Headers::of(&wanted)?;
+    let encoding = Encoding::negotiate(request.headers(), wanted.format)?;
+    let headers = Headers::of(&wanted, encoding)?;
     if request.method() == Method::HEAD {
         return Ok(headers.on(response, Body::full("")));
     }
@@ -67,7 +72,8 @@ pub(super) async fn export(
     let (sender, receiver) = mpsc::channel(QUEUED_CHUNKS);
     let stall = service.config.stall;
     tokio::spawn(pump(export, first, sender, measured, stall, permit));
-    Ok(headers.on(response, Body::export(receiver)))
+    let encoded = compress::encoded(encoding, receiver, stall)?;
+    Ok(headers.on(response, Body::export(encoded)))
 }
 
 /// Hands chunks to the body until the export ends or the client goes.
@@ -126,16 +132,21 @@ async fn pump(
 struct Headers {
     content_type: HeaderValue,
     disposition: HeaderValue,
+    encoding: Option<HeaderValue>,
+    /// Whether other clients may get another encoding.
+    varies: bool,
 }
 
 impl Headers {
-    fn of(request: &ExportRequest) -> Result<Self> {
+    fn of(request: &ExportRequest, encoding: Encoding) -> Result<Self> {
         let disposition = format!("attachment; filename=\"{}\"", request.file_name());
         Ok(Self {
             content_type: HeaderValue::from_static(request.format.content_type()),
             disposition: HeaderValue::try_from(disposition).map_err(|error| {
                 Error::internal("the file's name cannot stand in a header").with_source(error)
             })?,
+            encoding: encoding.header(),
+            varies: Encoding::is_for(request.format),
         })
     }
 
@@ -145,6 +156,12 @@ impl Headers {
         headers.insert(CONTENT_TYPE, self.content_type);
         headers.insert(CONTENT_DISPOSITION, self.disposition);
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("none"));
+        if let Some(encoding) = self.encoding {
+            headers.insert(CONTENT_ENCODING, encoding);
+        }
+        if self.varies {
+            headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        }
         response
     }
 }

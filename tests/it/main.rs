@@ -6,6 +6,7 @@ mod catalog;
 mod cli;
 mod codec;
 mod codec_parquet;
+mod compression;
 mod engine;
 mod failures;
 mod golden;
