@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::cursor::WireCompression;
 use crate::decode::Wire;
 use crate::error::{Error, Result};
 
@@ -57,8 +58,11 @@ pub struct Layer {
     pub libchdb: Option<PathBuf>,
     /// How rows travel from ClickHouse: `rowbinary` or `native`. [`Wire::default`]
     pub wire: Option<String>,
-    /// Cursors that one export may have open at once. Half as many as there are cores
+    /// Cursors that one export may have open at once. Half as many as there are cores; one with zstd, whose checksum stands
+    /// at the end of a query
     pub parallel: Option<usize>,
+    /// How ClickHouse compresses rows on their way here: `none`, `lz4` or `zstd`. [`WireCompression::default`]
+    pub wire_compression: Option<String>,
     /// Exports that run at once. [`DEFAULT_MAX_EXPORTS`]
     pub max_exports: Option<usize>,
     /// Longest time of an export's query, in seconds. [`DEFAULT_MAX_QUERY_SECONDS`]
@@ -105,6 +109,7 @@ impl ClickHouse {
         let mut client = clickhouse::Client::default()
             .with_url(&self.url)
             .with_database(&self.database)
+            .with_compression(clickhouse::Compression::None)
             .with_product_info("rowspout", env!("CARGO_PKG_VERSION"));
         if let Some(user) = &self.user {
             client = client.with_user(user);
@@ -133,6 +138,8 @@ pub struct Config {
     pub wire: Wire,
     /// Cursors that one export may have open at once.
     pub parallel: usize,
+    /// How ClickHouse compresses rows on their way here.
+    pub wire_compression: WireCompression,
     /// Exports that run at once.
     pub max_exports: usize,
     /// Longest time of an export's query.
@@ -180,7 +187,18 @@ impl Config {
                 "max_exports is {max_exports}: give 1 to {MAX_EXPORTS}"
             )));
         }
-        let parallel = first!(parallel).unwrap_or_else(default_parallel);
+        let wire_compression = match first!(wire_compression) {
+            None => WireCompression::default(),
+            Some(name) => WireCompression::from_name(&name).ok_or_else(|| {
+                let names = WireCompression::ALL.map(WireCompression::as_str).join(", ");
+                Error::usage(format!("wire_compression is `{name}`: give one of {names}"))
+            })?,
+        };
+        let parallel = first!(parallel).unwrap_or_else(|| match wire_compression {
+            // A query that others take rows over from is left before the checksum at its end.
+            WireCompression::Zstd => 1,
+            WireCompression::None | WireCompression::Lz4 => default_parallel(),
+        });
         if !(1..=MAX_PARALLEL).contains(&parallel) {
             return Err(Error::usage(format!(
                 "parallel is {parallel}: give 1 to {MAX_PARALLEL}"
@@ -211,6 +229,7 @@ impl Config {
             libchdb: first!(libchdb),
             wire,
             parallel,
+            wire_compression,
             max_exports,
             max_query: seconds(
                 "max_query_seconds",
@@ -251,6 +270,7 @@ impl Layer {
             libchdb: variable("ROWSPOUT_LIBCHDB")?.map(PathBuf::from),
             wire: variable("ROWSPOUT_WIRE")?,
             parallel: number("ROWSPOUT_PARALLEL")?,
+            wire_compression: variable("ROWSPOUT_WIRE_COMPRESSION")?,
             max_exports: number("ROWSPOUT_MAX_EXPORTS")?,
             max_query_seconds: number("ROWSPOUT_MAX_QUERY_SECONDS")?,
             max_query_bytes: number("ROWSPOUT_MAX_QUERY_BYTES")?,

@@ -150,7 +150,14 @@ pub(crate) async fn drain(catalog: &Catalog, server: &Server, request: &ExportRe
     let whole = Range::whole(&request.window);
     let name = "versus-drain".into();
     let mut cursor = server
-        .rows(request, fence, whole, TextForm::Plain, READ_AHEAD_BYTES, name)
+        .rows(
+            request,
+            fence,
+            whole,
+            TextForm::Plain,
+            READ_AHEAD_BYTES,
+            name,
+        )
         .expect("a cursor");
     while cursor.next().await.expect("a chunk").is_some() {}
 }

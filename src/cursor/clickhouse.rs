@@ -53,7 +53,7 @@ impl Server {
     /// The server, table and limits of the settings.
     pub fn new(config: &Config) -> Self {
         Self {
-            client: config.clickhouse.client(),
+            client: config.wire_compression.asked_by(config.clickhouse.client()),
             url: config.clickhouse.url.as_str().into(),
             table: config.events_table.as_str().into(),
             database: config.clickhouse.database.as_str().into(),

@@ -14,7 +14,7 @@ const RANGE: &str = "start_date=2026-01-01&end_date=2026-03-31&include_bots=true
 const ENCODINGS: [&str; 3] = ["zstd", "br", "gzip"];
 const TEXTS: [&str; 3] = ["csv", "json", "ndjson"];
 
-async fn fill(database: &TestDatabase, rows: u64) {
+pub(crate) async fn fill(database: &TestDatabase, rows: u64) {
     insert::website(database, "site_demo").await;
     insert::website(database, "site_empty").await;
     let site = rowspout::request::WebsiteId::parse("site_demo").expect("an id");
@@ -43,7 +43,7 @@ async fn ask(
 }
 
 /// What can be decoded, and whether the stream had its end there.
-fn decode(encoding: &str, bytes: &[u8]) -> (Vec<u8>, bool) {
+pub(crate) fn decode(encoding: &str, bytes: &[u8]) -> (Vec<u8>, bool) {
     let mut decoder: Box<dyn Read> = match encoding {
         "zstd" => Box::new(zstd::stream::read::Decoder::new(bytes).expect("a decoder")),
         "br" => Box::new(brotli::Decompressor::new(bytes, 4 << 10)),

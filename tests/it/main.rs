@@ -17,3 +17,4 @@ mod regression;
 mod schema;
 mod support;
 mod values;
+mod wire_compression;
