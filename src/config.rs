@@ -34,6 +34,8 @@ pub const DEFAULT_STALL_SECONDS: u64 = 120;
 pub const DEFAULT_GRACE_SECONDS: u64 = 60;
 /// Most cursors that one export may have open at once.
 pub const MAX_PARALLEL: usize = 64;
+/// How often an export that runs says so in the log, in seconds.
+pub const DEFAULT_HEARTBEAT_SECONDS: u64 = crate::export_log::DEFAULT_HEARTBEAT_SECONDS;
 /// The settings file that is read where no other is named.
 pub const DEFAULT_FILE: &str = "rowspout.toml";
 
@@ -73,6 +75,13 @@ pub struct Layer {
     pub stall_seconds: Option<u64>,
     /// Time for exports in flight after SIGTERM, in seconds. [`DEFAULT_GRACE_SECONDS`]
     pub grace_seconds: Option<u64>,
+    /// ClickHouse user that writes and reads `export_log`; none takes that of `clickhouse_user`.
+    pub log_user: Option<String>,
+    /// That user's password.
+    pub log_password: Option<String>,
+    /// How often an export that runs says so in `export_log`, in seconds, the same on every instance.
+    /// [`DEFAULT_HEARTBEAT_SECONDS`]
+    pub heartbeat_seconds: Option<u64>,
 }
 
 /// How to reach ClickHouse.
@@ -116,6 +125,22 @@ impl ClickHouse {
     }
 }
 
+/// A ClickHouse user.
+#[derive(Clone)]
+pub struct User {
+    /// Its name.
+    pub name: String,
+    /// Its password, if one is sent.
+    pub password: Option<String>,
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The password stays out of every log.
+        f.debug_tuple("User").field(&self.name).finish()
+    }
+}
+
 /// All settings, resolved.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -147,6 +172,10 @@ pub struct Config {
     pub stall: Duration,
     /// Time for exports in flight after SIGTERM.
     pub grace: Duration,
+    /// Who writes and reads `export_log`, where that is not [`Config::clickhouse`]'s user.
+    pub log_user: Option<User>,
+    /// How often an export that runs says so in the log.
+    pub heartbeat: Duration,
 }
 
 impl Config {
@@ -198,6 +227,15 @@ impl Config {
         let requests_per_minute = NonZeroU32::new(requests_per_minute).ok_or_else(|| {
             Error::usage("requests_per_minute is 0, so no key could ever ask: give 1 or more")
         })?;
+        let log_user = match (first!(log_user), first!(log_password)) {
+            (Some(name), password) => Some(User { name, password }),
+            (None, None) => None,
+            (None, Some(_)) => {
+                return Err(Error::usage(
+                    "log_password is set without log_user: name the user that it belongs to",
+                ));
+            }
+        };
         Ok(Self {
             listen: parse_address("listen", &listen)?,
             clickhouse: ClickHouse {
@@ -230,7 +268,24 @@ impl Config {
                 "grace_seconds",
                 first!(grace_seconds).unwrap_or(DEFAULT_GRACE_SECONDS),
             )?,
+            log_user,
+            heartbeat: seconds(
+                "heartbeat_seconds",
+                first!(heartbeat_seconds).unwrap_or(DEFAULT_HEARTBEAT_SECONDS),
+            )?,
         })
+    }
+
+    /// How to reach ClickHouse for `export_log`.
+    pub fn log_clickhouse(&self) -> ClickHouse {
+        match &self.log_user {
+            None => self.clickhouse.clone(),
+            Some(user) => ClickHouse {
+                user: Some(user.name.clone()),
+                password: user.password.clone(),
+                ..self.clickhouse.clone()
+            },
+        }
     }
 }
 
@@ -258,6 +313,9 @@ impl Layer {
             head_seconds: number("ROWSPOUT_HEAD_SECONDS")?,
             stall_seconds: number("ROWSPOUT_STALL_SECONDS")?,
             grace_seconds: number("ROWSPOUT_GRACE_SECONDS")?,
+            log_user: variable("ROWSPOUT_LOG_USER")?,
+            log_password: variable("ROWSPOUT_LOG_PASSWORD")?,
+            heartbeat_seconds: number("ROWSPOUT_HEARTBEAT_SECONDS")?,
         })
     }
 
