@@ -15,6 +15,7 @@ const BYTES: &str = "rowspout_bytes_total";
 const FIRST_BYTE: &str = "rowspout_first_byte_seconds";
 const DURATION: &str = "rowspout_export_seconds";
 const RESPONSES: &str = "rowspout_responses_total";
+const LOG_FAILURES: &str = "rowspout_log_failures_total";
 
 /// Upper bounds of the histograms, in seconds.
 const SECONDS: [f64; 12] = [
@@ -69,6 +70,11 @@ impl Metrics {
         describe_counter!(ROWS, Unit::Count, "Rows written into files, by format.");
         describe_counter!(BYTES, Unit::Bytes, "Bytes handed to clients, by format.");
         describe_counter!(RESPONSES, Unit::Count, "Responses by status.");
+        describe_counter!(
+            LOG_FAILURES,
+            Unit::Count,
+            "States of exports that could not be written into export_log, each try counted."
+        );
         describe_histogram!(
             FIRST_BYTE,
             Unit::Seconds,
@@ -80,6 +86,7 @@ impl Metrics {
             "Time from a request to its last chunk, by format."
         );
         gauge!(RUNNING).set(0.0);
+        counter!(LOG_FAILURES).increment(0);
         Ok(Self { handle })
     }
 
@@ -88,6 +95,11 @@ impl Metrics {
         self.handle.run_upkeep();
         self.handle.render()
     }
+}
+
+/// Counts states of exports that could not be written into the log.
+pub(super) fn log_failed(states: u64) {
+    counter!(LOG_FAILURES).increment(states);
 }
 
 /// Counts one response.

@@ -9,11 +9,16 @@ mod connection;
 mod guard;
 mod handler;
 mod metrics;
+mod pump;
+mod receipts;
+mod registry;
 mod respond;
 mod router;
+mod running;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -23,9 +28,14 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::cursor::Server;
 use crate::error::{Error, Result};
+use crate::export_log::{ExportLog, LogWriter};
 
 /// How long to wait after a failed accept (too many open files), so as not to spin.
-const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long exports may take to notice that their connections are gone, and how often to look.
+const ENDING: Duration = Duration::from_secs(1);
+const ENDING_PAUSE: Duration = Duration::from_millis(5);
 
 /// What every request handler shares.
 pub struct Service {
@@ -34,8 +44,13 @@ pub struct Service {
     catalog: Catalog,
     keys: auth::Keys,
     exports: Arc<Semaphore>,
+    registry: registry::Registry,
+    export_log: ExportLog,
+    log: Arc<LogWriter>,
     metrics: metrics::Metrics,
     draining: AtomicBool,
+    /// Whether the grace period is over: what is still running ends with the service.
+    aborting: AtomicBool,
 }
 
 impl Service {
@@ -50,10 +65,19 @@ impl Service {
             catalog: Catalog::new(&config.clickhouse),
             keys: auth::Keys::new(config.requests_per_minute),
             exports: Arc::new(Semaphore::new(config.max_exports)),
+            registry: registry::Registry::default(),
+            export_log: ExportLog::new(&config.log_clickhouse(), config.heartbeat),
+            log: LogWriter::new(metrics::log_failed),
             metrics: metrics::Metrics::install()?,
             draining: AtomicBool::new(false),
+            aborting: AtomicBool::new(false),
             config,
         }))
+    }
+
+    /// Whether exports that end now end because the service does.
+    fn is_aborting(&self) -> bool {
+        self.aborting.load(Ordering::Relaxed)
     }
 }
 
@@ -64,6 +88,29 @@ impl Service {
 /// Exports that were still running when the grace period ended: they were aborted.
 pub async fn run(
     service: Arc<Service>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<()> {
+    let state = service.clone();
+    let running = move || state.registry.running();
+    let log = service.log.start(
+        service.export_log.clone(),
+        service.config.heartbeat,
+        running,
+    );
+    let result = serve(&service, listener, shutdown).await;
+    service.aborting.store(true, Ordering::Relaxed);
+    // Exports whose connections are gone notice it at once, but in tasks of their own.
+    let ended = Instant::now();
+    while !service.registry.running().is_empty() && ended.elapsed() < ENDING {
+        tokio::time::sleep(ENDING_PAUSE).await;
+    }
+    log.close().await;
+    result
+}
+
+async fn serve(
+    service: &Arc<Service>,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
@@ -98,6 +145,7 @@ pub async fn run(
     .await;
     if drained.is_err() {
         let running = connections.len();
+        service.aborting.store(true, Ordering::Relaxed);
         connections.shutdown().await;
         return Err(Error::internal(format!(
             "{running} connections were still busy {} seconds after the signal and were aborted",

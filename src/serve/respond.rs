@@ -57,6 +57,11 @@ fn status_and_code(kind: ErrorKind) -> (StatusCode, &'static str) {
     }
 }
 
+/// The code that an error is answered with.
+pub(super) fn code(error: &Error) -> &'static str {
+    status_and_code(error.kind()).1
+}
+
 /// The status that an error is answered with.
 pub(super) fn status(error: &Error) -> StatusCode {
     status_and_code(error.kind()).0

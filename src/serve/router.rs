@@ -9,7 +9,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::body::Body;
-use super::{Service, handler, metrics, respond};
+use super::{Service, handler, metrics, receipts, respond};
 use crate::error::{Error, ErrorKind, Result};
 use crate::export::ExportId;
 use crate::request::WebsiteId;
@@ -26,6 +26,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Where a request goes.
 enum Route {
     Export(WebsiteId),
+    Receipt(String),
     Healthz,
     Readyz,
     Metrics,
@@ -103,6 +104,7 @@ async fn dispatch(
     }
     match route {
         Route::Export(website) => handler::export(service, request, website, id).await,
+        Route::Receipt(of) => receipts::receipt(service, request, &of).await,
         Route::Healthz => Ok(text("ok\n")),
         Route::Readyz => readyz(service).await,
         Route::Metrics => Ok(text(service.metrics.render())),
@@ -116,6 +118,12 @@ fn path(path: &str) -> Result<Route> {
         "/metrics" => return Ok(Route::Metrics),
         _ => {}
     }
+    if let Some(id) = path
+        .strip_prefix("/api/exports/")
+        .and_then(receipts::parse_id)
+    {
+        return Ok(Route::Receipt(id));
+    }
     path.strip_prefix("/api/websites/")
         .and_then(|rest| rest.strip_suffix("/export"))
         .and_then(WebsiteId::parse)
@@ -124,7 +132,7 @@ fn path(path: &str) -> Result<Route> {
             Error::new(
                 ErrorKind::NotFound,
                 "there is nothing at this path: exports are at /api/websites/{id}/export, where {id} is site_ and \
-                 1 to 64 of A-Za-z0-9_-",
+                 1 to 64 of A-Za-z0-9_-, and their receipts at /api/exports/{export_id}",
             )
         })
 }

@@ -12,6 +12,7 @@ mod golden;
 mod http;
 mod load;
 mod real_traffic;
+mod receipts;
 mod regression;
 mod schema;
 mod support;

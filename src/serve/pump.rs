@@ -1,0 +1,66 @@
+//! The task of one export: pulls chunks and hands them to the body until the export ends or the client goes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::body::{Said, Say};
+use super::running::Running;
+use crate::error::Result;
+use crate::export::Export;
+use crate::receipt::BodyDigest;
+
+/// Hands over the chunks, the first of which is there already, and hashes them beside it.
+pub(super) async fn pump(
+    mut export: Export,
+    first: Option<Bytes>,
+    sender: mpsc::Sender<Said>,
+    mut running: Running,
+    stall: Duration,
+) {
+    let digest = BodyDigest::begin();
+    let mut next = Ok(first);
+    loop {
+        let chunk = match next {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => break,
+            Err(error) => return abort(running, &sender, error, stall).await,
+        };
+        running.chunk(export.rows(), chunk.len(), export.resumes());
+        if let Err(error) = digest.push(chunk.clone()).await {
+            return abort(running, &sender, error, stall).await;
+        }
+        match tokio::time::timeout(stall, sender.send(Ok(Say::Chunk(chunk)))).await {
+            Ok(Ok(())) => {}
+            // The client left, which `running` says when it is dropped.
+            Ok(Err(_)) => return,
+            Err(_) => return running.stalled(),
+        }
+        next = tokio::select! {
+            next = export.next_chunk() => next,
+            () = sender.closed() => return,
+        };
+    }
+    let end = match digest.finish().await {
+        Ok(sha256) => running.proved(export.rows(), export.resumes(), sha256),
+        Err(error) => return abort(running, &sender, error, stall).await,
+    };
+    // Whether the end is taken, and with it the export complete, is the body's to say.
+    let _ = tokio::time::timeout(stall, sender.send(Ok(Say::End(Box::new(end))))).await;
+}
+
+/// Tells the body that the export failed, so that it ends the connection.
+async fn abort(
+    mut running: Running,
+    sender: &mpsc::Sender<Said>,
+    error: crate::error::Error,
+    stall: Duration,
+) {
+    running.aborted(&error);
+    // The receipt says so before the client can ask for it.
+    drop(running);
+    let said: Result<Say> = Err(error);
+    // A client that takes nothing, or left, learns it as well: the sender goes without a word.
+    let _ = tokio::time::timeout(stall, sender.send(said)).await;
+}

@@ -1,0 +1,440 @@
+//! Receipts: what an instance, another instance and the table say of an export, while it runs and afterwards.
+
+use std::time::{Duration, Instant};
+
+use hyper::Method;
+use rowspout::catalog::Catalog;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncReadExt as _;
+
+use crate::support::command::rowspout;
+use crate::support::insert::{self, database};
+use crate::support::service::{Answer, TestService, config};
+use crate::support::{Http, OwnEngine, TestDatabase};
+
+const RANGE: &str = "start_date=2026-01-01&end_date=2026-03-31&include_bots=true";
+
+/// A database with synthetic traffic in `site_demo`.
+async fn traffic(rows: u64) -> TestDatabase {
+    let database = database().await;
+    insert::website(&database, "site_demo").await;
+    fill(&database, rows).await;
+    database
+}
+
+async fn fill(database: &TestDatabase, rows: u64) {
+    let site = rowspout::request::WebsiteId::parse("site_demo").expect("an id");
+    rowspout::schema::make_demo_events(&database.config, &site, rows)
+        .await
+        .expect("traffic");
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("a String takes all");
+            text
+        })
+}
+
+fn id(answer: &Answer) -> String {
+    answer.headers["x-export-id"]
+        .to_str()
+        .expect("an id")
+        .to_owned()
+}
+
+async fn receipt(service: &TestService, id: &str) -> Value {
+    let answer = service.get(&format!("/api/exports/{id}")).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.headers["content-type"], "application/json");
+    serde_json::from_str(&answer.text()).expect("JSON")
+}
+
+/// Asks until the receipt has this status.
+async fn receipt_when(service: &TestService, id: &str, status: &str) -> Value {
+    let asked = Instant::now();
+    loop {
+        let answer = service.get(&format!("/api/exports/{id}")).await;
+        if answer.status == 200 {
+            let found: Value = serde_json::from_str(&answer.text()).expect("JSON");
+            if found["status"] == status {
+                return found;
+            }
+            assert!(asked.elapsed() < Duration::from_secs(20), "{found}");
+        } else {
+            assert!(asked.elapsed() < Duration::from_secs(20), "{answer:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Begins an export and reads no more than its head, so that it keeps running.
+async fn begun(service: &TestService, query: &str) -> (tokio::net::TcpStream, String) {
+    let http = Http::new(
+        &format!("http://{}", service.address),
+        &format!("Authorization: Bearer {}\r\n", service.key),
+    );
+    let target = format!("/api/websites/site_demo/export?{query}");
+    let mut stream = http.open(http.head("GET", &target, "").as_bytes()).await;
+    let mut head = vec![0; 1_024];
+    stream.read_exact(&mut head).await.expect("the head");
+    let head = String::from_utf8_lossy(&head).to_lowercase();
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    let (_, rest) = head.split_once("x-export-id: ").expect("an id");
+    (stream, rest[..36].to_owned())
+}
+
+async fn rows_of(database: &TestDatabase, id: &str) -> Vec<(u32, String, u64, String)> {
+    database
+        .client
+        .query_raw(
+            "SELECT version, status, rows, reason FROM export_log WHERE export_id = {id:String} ORDER BY version",
+        )
+        .param("id", id)
+        .fetch_all()
+        .await
+        .expect("rows")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_export_has_the_receipt_of_its_bytes_on_every_instance() {
+    let database = traffic(30_000).await;
+    let service = TestService::start(&database.config).await;
+    let other = TestService::start(&database.config).await;
+    for format in ["csv", "json", "ndjson", "parquet"] {
+        let query = format!("{RANGE}&format={format}&timezone=Europe/Berlin");
+        let answer = service.export("site_demo", &query).await;
+        let id = id(&answer);
+        let body = answer.body.expect("complete");
+        let found = receipt(&service, &id).await;
+        assert_eq!(found["export_id"], id);
+        assert_eq!(found["status"], "complete");
+        assert_eq!(found["reason"], Value::Null);
+        assert_eq!(found["website"], "site_demo");
+        assert_eq!(found["format"], format);
+        assert_eq!(found["timezone"], "Europe/Berlin");
+        assert_eq!(
+            (&found["start_date"], &found["end_date"]),
+            (&"2026-01-01".into(), &"2026-03-31".into())
+        );
+        assert_eq!(
+            (&found["event_type"], &found["include_bots"]),
+            (&Value::Null, &true.into())
+        );
+        assert_eq!(found["bytes"], body.len());
+        assert_eq!(found["sha256"], sha256(&body));
+        assert_eq!(found["resumes"], 0);
+        let (started, finished) = (found["started"].as_str(), found["finished"].as_str());
+        assert!(started.is_some() && started <= finished, "{found}");
+        if format == "ndjson" {
+            let lines = body.iter().filter(|byte| **byte == b'\n').count();
+            assert_eq!(found["rows"], lines);
+        }
+        // The other instance knows it from the table, to the last letter.
+        assert_eq!(receipt_when(&other, &id, "complete").await, found);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_export_is_seen_to_grow_and_one_whose_client_left_is_aborted() {
+    let database = traffic(2_000_000).await;
+    let mut settings = config(&database.config);
+    settings.heartbeat = Duration::from_millis(200);
+    let service = TestService::start_with(settings.clone()).await;
+    let other = TestService::start_with(settings).await;
+    let (mut stream, id) = begun(&service, RANGE).await;
+    let first = receipt(&service, &id).await;
+    assert_eq!(first["status"], "running", "{first}");
+    assert_eq!(
+        (&first["sha256"], &first["finished"]),
+        (&Value::Null, &Value::Null)
+    );
+    let (rows, bytes) = (first["rows"].as_u64(), first["bytes"].as_u64());
+    assert!(rows > Some(0) && bytes > Some(0), "{first}");
+    assert_eq!(
+        receipt_when(&other, &id, "running").await["website"],
+        "site_demo"
+    );
+    let mut taken = vec![0; 50_000_000];
+    stream.read_exact(&mut taken).await.expect("some megabytes");
+    let second = receipt(&service, &id).await;
+    assert!(second["rows"].as_u64() > rows && second["bytes"].as_u64() > bytes);
+    // A heartbeat carries the figures to the other instance.
+    let asked = Instant::now();
+    while receipt(&other, &id).await["rows"].as_u64() < second["rows"].as_u64() {
+        assert!(asked.elapsed() < Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(stream);
+    for instance in [&service, &other] {
+        let left = receipt_when(instance, &id, "aborted").await;
+        assert_eq!(left["reason"], "client_left");
+        assert_eq!(left["sha256"], Value::Null);
+        assert!(left["finished"].is_string());
+    }
+    let rows = rows_of(&database, &id).await;
+    assert_eq!(rows.first().map(|row| row.1.as_str()), Some("running"));
+    assert_eq!(rows.last().map(|row| row.1.as_str()), Some("aborted"));
+    assert!(rows.len() > 2, "no heartbeat in {rows:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_fails_says_why_in_its_receipt() {
+    let database = traffic(1_200_000).await;
+    for sql in [
+        "CREATE VIEW broken_late AS SELECT * REPLACE (if(throwIf(timestamp >= (SELECT timestamp FROM events \
+         WHERE website_id = 'site_demo' ORDER BY timestamp, event_id LIMIT 1 OFFSET 1100000), \
+         'broken on purpose') = 0, url, '') AS url) FROM events",
+        "CREATE VIEW slow AS SELECT * REPLACE (if(sleepEachRow(0.01) = 0, url, '') AS url) FROM events",
+    ] {
+        database.client.query_raw(sql).execute().await.expect(sql);
+    }
+    for (table, status, reason) in [
+        ("broken_late", 200, "internal"),
+        ("slow", 504, "query_timeout"),
+    ] {
+        let mut settings = config(&database.config);
+        settings.events_table = table.into();
+        if table == "slow" {
+            settings.max_query = Duration::from_secs(1);
+        }
+        let service = TestService::start_with(settings).await;
+        let answer = service.export("site_demo", RANGE).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert!(status != 200 || answer.body.is_err());
+        let found = receipt(&service, &id(&answer)).await;
+        assert_eq!(found["status"], "aborted");
+        assert_eq!(found["reason"], reason);
+        assert_eq!(found["sha256"], Value::Null);
+        assert!(!found.to_string().contains("purpose"), "{found}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_of_an_instance_that_died_is_lost_once_its_heartbeat_is_missing() {
+    let database = traffic(2_000_000).await;
+    let mut settings = config(&database.config);
+    settings.heartbeat = Duration::from_secs(1);
+    let other = TestService::start_with(settings).await;
+    let port = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        free.local_addr().expect("an address")
+    };
+    let mut child = rowspout(&database.config)
+        .args(["serve", "--listen", &port.to_string()])
+        .env("ROWSPOUT_HEARTBEAT_SECONDS", "1")
+        .spawn()
+        .expect("rowspout starts");
+    let http = Http::new(
+        &format!("http://{port}"),
+        &format!("Authorization: Bearer {}\r\n", other.key),
+    );
+    let began = Instant::now();
+    while tokio::net::TcpStream::connect(port).await.is_err() {
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "it does not listen"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let target = format!("/api/websites/site_demo/export?{RANGE}");
+    let mut stream = http.open(http.head("GET", &target, "").as_bytes()).await;
+    let mut head = vec![0; 1_024];
+    stream.read_exact(&mut head).await.expect("the head");
+    let head = String::from_utf8_lossy(&head).to_lowercase();
+    let (_, rest) = head.split_once("x-export-id: ").expect("an id");
+    let id = &rest[..36];
+    // It lives for longer than it may be silent.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(receipt(&other, id).await["status"], "running");
+    child.kill().expect("killed");
+    child.wait().expect("gone");
+    let lost = receipt_when(&other, id, "aborted").await;
+    assert_eq!(lost["reason"], "lost");
+    assert_eq!(lost["finished"], Value::Null);
+    assert!(lost["rows"].as_u64() > Some(0), "{lost}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_is_for_the_exports_own_key_or_one_that_opens_all_websites() {
+    let database = traffic(100).await;
+    let service = TestService::start(&database.config).await;
+    let other = TestService::start(&database.config).await;
+    let catalog = Catalog::new(&database.config);
+    let key = |name: &'static str| {
+        let catalog = catalog.clone();
+        async move {
+            let sites = ["site_demo".to_owned()];
+            catalog.create_key(&sites, name).await.expect("a key")
+        }
+    };
+    let (own, foreign) = (key("own").await, key("foreign").await);
+    let export = format!("/api/websites/site_demo/export?{RANGE}");
+    let made = service.send(Method::GET, &export, Some(&own)).await;
+    let path = format!("/api/exports/{}", id(&made));
+    receipt_when(&other, &id(&made), "complete").await;
+    for instance in [&service, &other] {
+        for (key, status) in [
+            (Some(&own), 200),
+            (Some(&service.key), 200),
+            (Some(&foreign), 404),
+            (None, 401),
+        ] {
+            let key = key.map(String::as_str);
+            let answer = instance.send(Method::GET, &path, key).await;
+            assert_eq!(answer.status, status, "{answer:?}");
+            let head = instance.send(Method::HEAD, &path, key).await;
+            assert_eq!((head.status.as_u16(), head.text().len()), (status, 0));
+        }
+    }
+    // What is not known looks the same as what is another's.
+    let foreign_answer = service.send(Method::GET, &path, Some(&foreign)).await;
+    let unknown = format!("/api/exports/exp_{}", "0".repeat(32));
+    let unknown_answer = service.send(Method::GET, &unknown, Some(&foreign)).await;
+    assert_eq!(unknown_answer.status, 404);
+    let message = |answer: &Answer| answer.error()["message"].as_str().unwrap_or("").to_owned();
+    assert_eq!(
+        message(&foreign_answer).replace(&id(&made), ""),
+        message(&unknown_answer).replace(&unknown["/api/exports/".len()..], "")
+    );
+    for (method, path, status) in [
+        (Method::POST, path.clone(), 405),
+        (Method::GET, format!("{path}?rows=1"), 400),
+        (Method::GET, path.to_uppercase(), 404),
+        (Method::GET, format!("{path}0"), 404),
+        (Method::GET, "/api/exports/".to_owned(), 404),
+    ] {
+        let answer = service.send(method, &path, Some(&own)).await;
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exports_go_on_when_the_log_cannot_be_written_and_are_written_once_it_can() {
+    let database = traffic(1_000).await;
+    let service = TestService::start(&database.config).await;
+    database
+        .client
+        .query_raw("RENAME TABLE export_log TO export_log_away")
+        .execute()
+        .await
+        .expect("renamed");
+    let answer = service.export("site_demo", RANGE).await;
+    let id = id(&answer);
+    let body = answer.body.expect("complete");
+    assert_eq!(receipt(&service, &id).await["sha256"], sha256(&body));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    database
+        .client
+        .query_raw("RENAME TABLE export_log_away TO export_log")
+        .execute()
+        .await
+        .expect("renamed back");
+    let other = TestService::start(&database.config).await;
+    let found = receipt_when(&other, &id, "complete").await;
+    assert_eq!(found["sha256"], sha256(&body));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_user_that_may_not_write_is_said_in_a_warning_and_a_metric() {
+    let engine = OwnEngine::start();
+    let database = insert::with_tables(TestDatabase {
+        config: engine.process().clickhouse("default"),
+        client: engine.client(),
+    })
+    .await;
+    insert::website(&database, "site_demo").await;
+    fill(&database, 1_000).await;
+    let key = Catalog::new(&database.config)
+        .create_key(&[], "k")
+        .await
+        .expect("a key");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = free.local_addr().expect("an address");
+    drop(free);
+    let mut child = rowspout(&database.config)
+        .args(["serve", "--listen", &address.to_string()])
+        .env("ROWSPOUT_LOG_USER", "writer")
+        .env("ROWSPOUT_LOG_PASSWORD", "wrong-password")
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("rowspout starts");
+    let began = Instant::now();
+    while tokio::net::TcpStream::connect(address).await.is_err() {
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "it does not listen"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let http = Http::new(
+        &format!("http://{address}"),
+        &format!("Authorization: Bearer {key}\r\n"),
+    );
+    let before = http.get("/metrics").await;
+    assert!(
+        before.text().contains("\nrowspout_log_failures_total 0\n"),
+        "{}",
+        before.text()
+    );
+    let answer = http
+        .get(&format!("/api/websites/site_demo/export?{RANGE}"))
+        .await;
+    assert!(answer.status == 200 && answer.complete);
+    let asked = Instant::now();
+    loop {
+        let metrics = http.get("/metrics").await;
+        let line = metrics
+            .text()
+            .lines()
+            .find(|line| line.starts_with("rowspout_log_failures_total "));
+        if line.is_some_and(|line| line != "rowspout_log_failures_total 0") {
+            break;
+        }
+        assert!(asked.elapsed() < Duration::from_secs(10), "{line:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    child.kill().expect("killed");
+    let output = child.wait_with_output().expect("gone");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        log.contains("export_log cannot be written") && log.contains("ROWSPOUT_LOG_USER"),
+        "{log}"
+    );
+    assert!(
+        !log.contains("wrong-password") && !log.contains(&key),
+        "{log}"
+    );
+    let rows: u64 = database
+        .client
+        .query_raw("SELECT count() FROM export_log")
+        .fetch_one()
+        .await
+        .expect("a count");
+    assert_eq!(rows, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ends_of_exports_are_in_the_log_when_the_service_has_stopped() {
+    let database = traffic(2_000_000).await;
+    let mut settings = config(&database.config);
+    settings.grace = Duration::from_secs(1);
+    let mut service = TestService::start_with(settings).await;
+    let answer = service
+        .export("site_demo", "start_date=2026-01-01&end_date=2026-01-01")
+        .await;
+    let finished = id(&answer);
+    let (stream, cut) = begun(&service, RANGE).await;
+    service.begin_stop();
+    let stopped = service.stopped().await;
+    assert!(stopped.is_err(), "a client that reads nothing is cut");
+    drop(stream);
+    let last = |rows: Vec<(u32, String, u64, String)>| rows.into_iter().next_back().expect("a row");
+    assert_eq!(last(rows_of(&database, &finished).await).1, "complete");
+    let cut = last(rows_of(&database, &cut).await);
+    assert_eq!((cut.1.as_str(), cut.3.as_str()), ("aborted", "shutdown"));
+}
