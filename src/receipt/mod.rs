@@ -5,9 +5,11 @@
 
 mod digest;
 mod moment;
+mod verify;
 
 pub use digest::{BodyDigest, Sha256Hex};
 pub use moment::Moment;
+pub use verify::verify;
 
 use serde::{Deserialize, Serialize};
 

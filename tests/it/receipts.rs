@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use hyper::Method;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{Method, Request};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use rowspout::catalog::Catalog;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -437,4 +441,188 @@ async fn the_ends_of_exports_are_in_the_log_when_the_service_has_stopped() {
     assert_eq!(last(rows_of(&database, &finished).await).1, "complete");
     let cut = last(rows_of(&database, &cut).await);
     assert_eq!((cut.1.as_str(), cut.3.as_str()), ("aborted", "shutdown"));
+}
+
+/// Trailers, if the response had any, and what its head says of them.
+async fn trailers_over(
+    service: &TestService,
+    http2: bool,
+    te: Option<&str>,
+) -> (Option<String>, Option<hyper::HeaderMap>, Vec<u8>) {
+    let client = Client::builder(TokioExecutor::new())
+        .http2_only(http2)
+        .build_http();
+    let mut request = Request::get(format!(
+        "http://{}/api/websites/site_demo/export?{RANGE}",
+        service.address
+    ))
+    .header("authorization", format!("Bearer {}", service.key));
+    if let Some(te) = te {
+        request = request.header("te", te);
+    }
+    let request = request.body(Empty::<Bytes>::new()).expect("a request");
+    let response = client.request(request).await.expect("a response");
+    assert_eq!(response.status(), 200);
+    let announced = response.headers().get("trailer");
+    let announced = announced.map(|value| value.to_str().expect("text").to_owned());
+    let body = response.into_body().collect().await.expect("complete");
+    let trailers = body.trailers().cloned();
+    (announced, trailers, body.to_bytes().to_vec())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_take_trailers_get_the_receipts_figures_behind_the_body() {
+    let database = traffic(20_000).await;
+    let service = TestService::start(&database.config).await;
+    for http2 in [false, true] {
+        let (announced, trailers, body) = trailers_over(&service, http2, Some("trailers")).await;
+        assert_eq!(
+            announced.as_deref(),
+            Some("x-export-rows, x-export-bytes, x-export-sha256")
+        );
+        let trailers = trailers.expect("trailers");
+        assert_eq!(trailers.len(), 3, "{trailers:?}");
+        assert_eq!(trailers["x-export-rows"], "20000");
+        assert_eq!(trailers["x-export-bytes"], body.len().to_string().as_str());
+        assert_eq!(trailers["x-export-sha256"], sha256(&body).as_str());
+
+        for te in [None, Some("")] {
+            let (announced, trailers, again) = trailers_over(&service, http2, te).await;
+            assert_eq!((announced, trailers), (None, None));
+            assert_eq!(sha256(&again), sha256(&body));
+        }
+    }
+    // As the bytes of HTTP/1.1 have them.
+    let request = format!(
+        "GET /api/websites/site_demo/export?{RANGE} HTTP/1.1\r\nHost: x\r\nTE: deflate;q=0.5, Trailers\r\n\
+         Connection: close, TE\r\nAuthorization: Bearer {}\r\n\r\n",
+        service.key
+    );
+    let answer = service.raw(request.as_bytes()).await;
+    let end = String::from_utf8_lossy(&answer[answer.len() - 200..]).into_owned();
+    let (_, end) = end.split_once("\r\n0\r\n").expect("the last chunk");
+    assert!(
+        end.contains("x-export-rows: 20000\r\n") && end.ends_with("\r\n\r\n"),
+        "{end:?}"
+    );
+    // HEAD has no body, so nothing behind it.
+    let request = String::from_utf8_lossy(request.as_bytes()).replacen("GET", "HEAD", 1);
+    let answer = String::from_utf8(service.raw(request.as_bytes()).await).expect("a head");
+    assert!(
+        answer.ends_with("\r\n\r\n") && !answer.contains("trailer"),
+        "{answer}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_writes_receipts_and_verifies_files_by_them() {
+    let database = traffic(5_000).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |arguments: &[&str]| {
+        let output = rowspout(&database.config)
+            .current_dir(folder.path())
+            .args(arguments)
+            .output()
+            .expect("rowspout runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code().expect("a code"), said)
+    };
+    let range = [
+        "--start",
+        "2026-01-01",
+        "--end",
+        "2026-03-31",
+        "--include-bots",
+    ];
+    for format in ["csv", "json", "ndjson", "parquet"] {
+        let (file, receipt) = (format!("a.{format}"), format!("{format}.json.receipt"));
+        let mut arguments = vec![
+            "export",
+            "--site",
+            "site_demo",
+            "-o",
+            &file,
+            "--receipt",
+            &receipt,
+        ];
+        arguments.extend(range);
+        let (code, said) = run(&arguments);
+        assert_eq!(code, 0, "{said}");
+        let bytes = std::fs::read(folder.path().join(&file)).expect("the file");
+        let written = std::fs::read(folder.path().join(&receipt)).expect("the receipt");
+        let json: Value = serde_json::from_slice(&written).expect("JSON");
+        assert_eq!(json["rows"], 5_000);
+        assert_eq!(json["bytes"], bytes.len());
+        assert_eq!(json["sha256"], sha256(&bytes));
+        assert_eq!(json["status"], "complete");
+        let (code, said) = run(&["verify", &file, &receipt]);
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains("5000 rows"), "{said}");
+
+        // A byte less, a byte changed.
+        let mut changed = bytes.clone();
+        changed[bytes.len() / 2] ^= 1;
+        for (other, says) in [(&bytes[..bytes.len() - 1], "bytes"), (&changed, "SHA-256")] {
+            std::fs::write(folder.path().join("other"), other).expect("written");
+            let (code, said) = run(&["verify", "other", &receipt]);
+            assert_eq!(code, 1, "{said}");
+            assert!(said.contains(says), "{said}");
+        }
+        // Receipts that do not hold: other rows, and an export that was never complete.
+        for (field, value, says) in [
+            ("rows", Value::from(5_001), "5001"),
+            ("status", "aborted".into(), "not complete"),
+        ] {
+            let mut wrong = json.clone();
+            wrong[field] = value;
+            let path = folder.path().join("wrong");
+            std::fs::write(path, wrong.to_string()).expect("written");
+            let (code, said) = run(&["verify", &file, "wrong"]);
+            assert_eq!(code, 1, "{said}");
+            assert!(said.contains(says), "{said}");
+        }
+    }
+    for (file, receipt) in [
+        ("nowhere", "csv.json.receipt"),
+        ("a.csv", "nowhere"),
+        ("a.csv", "a.json"),
+    ] {
+        let (code, said) = run(&["verify", file, receipt]);
+        assert_eq!(code, 2, "{said}");
+    }
+    assert_eq!(run(&["verify", "a.csv"]).0, 2);
+    // An export that fails leaves neither file nor receipt.
+    let (code, said) = run(&[
+        "export",
+        "--site",
+        "site_nowhere",
+        "--start",
+        "2026-01-01",
+        "--end",
+        "2026-01-02",
+        "-o",
+        "b.csv",
+        "--receipt",
+        "b.json",
+    ]);
+    assert_eq!(code, 1, "{said}");
+    let left: Vec<_> = std::fs::read_dir(folder.path())
+        .expect("the folder")
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .filter(|name| name.starts_with("b.") || name.starts_with(".rowspout"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+    // A receipt of the service verifies what curl saved.
+    let service = TestService::start(&database.config).await;
+    let answer = service.export("site_demo", RANGE).await;
+    let of_service = receipt(&service, &id(&answer)).await;
+    std::fs::write(folder.path().join("saved"), answer.body.expect("complete")).expect("saved");
+    std::fs::write(folder.path().join("served"), of_service.to_string()).expect("saved");
+    assert_eq!(run(&["verify", "saved", "served"]).0, 0);
 }

@@ -226,7 +226,7 @@ async fn tables_of_an_earlier_version_get_the_columns_that_they_lack_and_keep_th
         columns(&database.client).await.expect("columns"),
         columns(&fresh.client).await.expect("columns"),
     );
-    assert!(upgraded.len() > 60);
+    assert!(upgraded.len() > 50);
     assert_eq!(upgraded, fresh);
     let kept = "SELECT export_id, rows, sha256, resumes FROM export_log";
     let kept: (String, u64, String, u32) = database
