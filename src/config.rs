@@ -18,8 +18,20 @@ pub const DEFAULT_CLICKHOUSE_URL: &str = "http://127.0.0.1:8123";
 pub const DEFAULT_CLICKHOUSE_DATABASE: &str = "default";
 /// The table or view that events are read from.
 pub const DEFAULT_EVENTS_TABLE: &str = "events";
-/// Exports that run at once; one more is refused with 503.
+/// Exports that run at once; one more waits in the queue.
 pub const DEFAULT_MAX_EXPORTS: usize = 32;
+/// Exports of one key that run or wait at once; one more is refused with 429.
+pub const DEFAULT_MAX_EXPORTS_PER_KEY: usize = 16;
+/// Exports that wait at once; one more is refused with 503.
+pub const DEFAULT_MAX_QUEUED: usize = 64;
+/// Time that an export waits in the queue before it is refused with 503, in seconds.
+pub const DEFAULT_QUEUE_SECONDS: u64 = 10;
+/// Connections at once; one more is refused with 503.
+pub const DEFAULT_MAX_CONNECTIONS: usize = 512;
+/// Longest path and query of a request, in bytes; a longer one is refused with 414.
+pub const DEFAULT_MAX_URI_BYTES: usize = 8 << 10;
+/// All header fields of a request together, in bytes; more are refused with 431.
+pub const DEFAULT_MAX_HEADER_BYTES: usize = 32 << 10;
 /// Longest time that ClickHouse may spend on one export's query, in seconds.
 pub const DEFAULT_MAX_QUERY_SECONDS: u64 = 3_600;
 /// Most memory that ClickHouse may use for one export's query, in bytes.
@@ -34,6 +46,8 @@ pub const DEFAULT_STALL_SECONDS: u64 = 120;
 pub const DEFAULT_GRACE_SECONDS: u64 = 60;
 /// Most cursors that one export may have open at once.
 pub const MAX_PARALLEL: usize = 64;
+/// Time after SIGTERM in which `/readyz` says 503 already and exports are still taken, in seconds.
+pub const DEFAULT_DRAIN_SECONDS: u64 = 0;
 /// How often an export that runs says so in the log, in seconds.
 pub const DEFAULT_HEARTBEAT_SECONDS: u64 = crate::export_log::DEFAULT_HEARTBEAT_SECONDS;
 /// The settings file that is read where no other is named.
@@ -63,6 +77,18 @@ pub struct Layer {
     pub parallel: Option<usize>,
     /// Exports that run at once. [`DEFAULT_MAX_EXPORTS`]
     pub max_exports: Option<usize>,
+    /// Exports of one key that run or wait at once. [`DEFAULT_MAX_EXPORTS_PER_KEY`]
+    pub max_exports_per_key: Option<usize>,
+    /// Exports that wait at once. [`DEFAULT_MAX_QUEUED`]
+    pub max_queued: Option<usize>,
+    /// Time that an export waits, in seconds. [`DEFAULT_QUEUE_SECONDS`]
+    pub queue_seconds: Option<u64>,
+    /// Connections at once. [`DEFAULT_MAX_CONNECTIONS`]
+    pub max_connections: Option<usize>,
+    /// Longest path and query, in bytes. [`DEFAULT_MAX_URI_BYTES`]
+    pub max_uri_bytes: Option<usize>,
+    /// All header fields together, in bytes. [`DEFAULT_MAX_HEADER_BYTES`]
+    pub max_header_bytes: Option<usize>,
     /// Longest time of an export's query, in seconds. [`DEFAULT_MAX_QUERY_SECONDS`]
     pub max_query_seconds: Option<u64>,
     /// Most memory of an export's query, in bytes. [`DEFAULT_MAX_QUERY_BYTES`]
@@ -75,6 +101,8 @@ pub struct Layer {
     pub stall_seconds: Option<u64>,
     /// Time for exports in flight after SIGTERM, in seconds. [`DEFAULT_GRACE_SECONDS`]
     pub grace_seconds: Option<u64>,
+    /// Time after SIGTERM in which exports are still taken, in seconds. [`DEFAULT_DRAIN_SECONDS`]
+    pub drain_seconds: Option<u64>,
     /// ClickHouse user that writes and reads `export_log`; none takes that of `clickhouse_user`.
     pub log_user: Option<String>,
     /// That user's password.
@@ -160,6 +188,18 @@ pub struct Config {
     pub parallel: usize,
     /// Exports that run at once.
     pub max_exports: usize,
+    /// Exports of one key that run or wait at once.
+    pub max_exports_per_key: usize,
+    /// Exports that wait at once.
+    pub max_queued: usize,
+    /// Time that an export waits.
+    pub queue: Duration,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Longest path and query of a request, in bytes.
+    pub max_uri_bytes: usize,
+    /// All header fields of a request together, in bytes.
+    pub max_header_bytes: usize,
     /// Longest time of an export's query.
     pub max_query: Duration,
     /// Most memory of an export's query, in bytes.
@@ -172,6 +212,8 @@ pub struct Config {
     pub stall: Duration,
     /// Time for exports in flight after SIGTERM.
     pub grace: Duration,
+    /// Time after SIGTERM in which exports are still taken.
+    pub drain: Duration,
     /// Who writes and reads `export_log`, where that is not [`Config::clickhouse`]'s user.
     pub log_user: Option<User>,
     /// How often an export that runs says so in the log.
@@ -203,12 +245,6 @@ impl Config {
         check_identifier("events_table", &events_table)?;
         let database =
             first!(clickhouse_database).unwrap_or_else(|| DEFAULT_CLICKHOUSE_DATABASE.into());
-        let max_exports = first!(max_exports).unwrap_or(DEFAULT_MAX_EXPORTS);
-        if !(1..=MAX_EXPORTS).contains(&max_exports) {
-            return Err(Error::usage(format!(
-                "max_exports is {max_exports}: give 1 to {MAX_EXPORTS}"
-            )));
-        }
         let parallel = first!(parallel).unwrap_or_else(default_parallel);
         if !(1..=MAX_PARALLEL).contains(&parallel) {
             return Err(Error::usage(format!(
@@ -249,7 +285,40 @@ impl Config {
             libchdb: first!(libchdb),
             wire,
             parallel,
-            max_exports,
+            max_exports: within(
+                "max_exports",
+                first!(max_exports).unwrap_or(DEFAULT_MAX_EXPORTS),
+                1..=MAX_EXPORTS,
+            )?,
+            max_exports_per_key: within(
+                "max_exports_per_key",
+                first!(max_exports_per_key).unwrap_or(DEFAULT_MAX_EXPORTS_PER_KEY),
+                1..=2 * MAX_EXPORTS,
+            )?,
+            max_queued: within(
+                "max_queued",
+                first!(max_queued).unwrap_or(DEFAULT_MAX_QUEUED),
+                0..=MAX_EXPORTS,
+            )?,
+            queue: seconds(
+                "queue_seconds",
+                first!(queue_seconds).unwrap_or(DEFAULT_QUEUE_SECONDS),
+            )?,
+            max_connections: within(
+                "max_connections",
+                first!(max_connections).unwrap_or(DEFAULT_MAX_CONNECTIONS),
+                1..=MAX_CONNECTIONS,
+            )?,
+            max_uri_bytes: within(
+                "max_uri_bytes",
+                first!(max_uri_bytes).unwrap_or(DEFAULT_MAX_URI_BYTES),
+                HEAD_BYTES,
+            )?,
+            max_header_bytes: within(
+                "max_header_bytes",
+                first!(max_header_bytes).unwrap_or(DEFAULT_MAX_HEADER_BYTES),
+                HEAD_BYTES,
+            )?,
             max_query: seconds(
                 "max_query_seconds",
                 first!(max_query_seconds).unwrap_or(DEFAULT_MAX_QUERY_SECONDS),
@@ -268,6 +337,10 @@ impl Config {
                 "grace_seconds",
                 first!(grace_seconds).unwrap_or(DEFAULT_GRACE_SECONDS),
             )?,
+            drain: match first!(drain_seconds).unwrap_or(DEFAULT_DRAIN_SECONDS) {
+                0 => Duration::ZERO,
+                lead => seconds("drain_seconds", lead)?,
+            },
             log_user,
             heartbeat: seconds(
                 "heartbeat_seconds",
@@ -307,6 +380,13 @@ impl Layer {
             wire: variable("ROWSPOUT_WIRE")?,
             parallel: number("ROWSPOUT_PARALLEL")?,
             max_exports: number("ROWSPOUT_MAX_EXPORTS")?,
+            max_exports_per_key: number("ROWSPOUT_MAX_EXPORTS_PER_KEY")?,
+            max_queued: number("ROWSPOUT_MAX_QUEUED")?,
+            queue_seconds: number("ROWSPOUT_QUEUE_SECONDS")?,
+            max_connections: number("ROWSPOUT_MAX_CONNECTIONS")?,
+            max_uri_bytes: number("ROWSPOUT_MAX_URI_BYTES")?,
+            max_header_bytes: number("ROWSPOUT_MAX_HEADER_BYTES")?,
+            drain_seconds: number("ROWSPOUT_DRAIN_SECONDS")?,
             max_query_seconds: number("ROWSPOUT_MAX_QUERY_SECONDS")?,
             max_query_bytes: number("ROWSPOUT_MAX_QUERY_BYTES")?,
             requests_per_minute: number("ROWSPOUT_REQUESTS_PER_MINUTE")?,
@@ -369,6 +449,25 @@ const MAX_SECONDS: u64 = 7 * 24 * 3_600;
 
 /// Most exports at once that a setting may allow.
 const MAX_EXPORTS: usize = 10_000;
+
+/// Most connections at once that a setting may allow.
+const MAX_CONNECTIONS: usize = 100_000;
+
+/// What a setting may give to a URI or to the header fields, in bytes. A request without room for a key would be none, and
+/// beyond the upper bound nothing is read at all.
+const HEAD_BYTES: std::ops::RangeInclusive<usize> = 512..=(60 << 10);
+
+/// Checks that a number lies where it makes sense.
+fn within(name: &str, value: usize, range: std::ops::RangeInclusive<usize>) -> Result<usize> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    Err(Error::usage(format!(
+        "{name} is {value}: give {} to {}",
+        range.start(),
+        range.end()
+    )))
+}
 
 /// Reads a time that must pass some day.
 fn seconds(name: &str, value: u64) -> Result<Duration> {

@@ -5,10 +5,12 @@ use std::num::NonZeroU32;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
 
+use super::metrics::{self, Limit};
 use crate::catalog::{Catalog, KeyHash, KeyRecord};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -48,11 +50,14 @@ impl Keys {
                 record
             }
         };
-        if self.rate.check_key(&record.id).is_err() {
+        if let Err(early) = self.rate.check_key(&record.id) {
+            metrics::limit_hit(Limit::RequestsPerMinute);
+            let wait = early.wait_time_from(DefaultClock::default().now());
             return Err(Error::new(
                 ErrorKind::RateLimited,
-                "this key asked too often: wait a minute, or raise requests_per_minute",
-            ));
+                "this key asked too often: ask less often, or raise requests_per_minute",
+            )
+            .with_retry_after(whole_seconds(wait)));
         }
         Ok(record)
     }
@@ -79,6 +84,12 @@ impl Keys {
             found.insert(hash, (Instant::now(), record));
         }
     }
+}
+
+/// A time in whole seconds, not less and not none.
+fn whole_seconds(time: Duration) -> u32 {
+    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    u32::try_from(seconds.max(1)).unwrap_or(u32::MAX)
 }
 
 /// The key of exactly one `Authorization: Bearer` header.

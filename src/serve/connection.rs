@@ -17,9 +17,10 @@ use tokio::sync::watch;
 
 use super::body::Body;
 use super::guard::{self, Guard};
+use super::metrics::{self, Limit};
 use super::{Service, router};
 
-/// Longest head of an HTTP/1.1 request that is read at all, in bytes; the router's limits lie below.
+/// Longest head of an HTTP/1.1 request that is read at all, in bytes; the settings' limits lie below.
 const MAX_READ_BYTES: usize = 256 << 10;
 
 /// Most header fields of a request.
@@ -44,7 +45,13 @@ pub(super) async fn serve(
     // Small responses should not wait for more.
     let _ = stream.set_nodelay(true);
     let head = service.config.head;
-    let is_http2 = match tokio::time::timeout(head, begins_http2(&stream)).await {
+    let begins = tokio::time::timeout(head, begins_http2(&stream));
+    let begins = tokio::select! {
+        begins = begins => begins,
+        // Nothing was asked yet, so nothing has to be answered.
+        _ = draining.wait_for(|draining| *draining) => return,
+    };
+    let is_http2 = match begins {
         Ok(Ok(is_http2)) => is_http2,
         Ok(Err(_)) => return,
         Err(_) => {
@@ -164,6 +171,7 @@ async fn begins_http2(stream: &TcpStream) -> std::io::Result<bool> {
 }
 
 async fn refuse_slow_head(mut stream: TcpStream) {
+    metrics::limit_hit(Limit::HeadSeconds);
     let response = guard::bad_request_bytes(408);
     // The client may be gone.
     let _ = stream.write_all(&response).await;

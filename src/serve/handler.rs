@@ -45,13 +45,8 @@ pub(super) async fn export(
     if request.method() == Method::HEAD {
         return Ok(headers.on(response, Body::full("")));
     }
-    let permit = service.exports.clone().try_acquire_owned().map_err(|_| {
-        Error::new(
-            ErrorKind::Unavailable,
-            "too many exports run now: try again in some seconds",
-        )
-    })?;
-    let mut running = Running::begin(service, id, &wanted, &key.id, permit);
+    let place = service.admission.enter(&key.id).await?;
+    let mut running = Running::begin(service, id, &wanted, &key.id, place);
     let begun = async {
         let mut export = Export::begin(id.clone(), wanted, service.server.clone(), fence).await?;
         let first = export.next_chunk().await?;

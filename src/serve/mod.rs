@@ -3,6 +3,8 @@
 //! In: connections. Out: responses whose bodies are pulled chunk by chunk, so that a slow client holds its export
 //! back. Holds, for each export, two chunks beside what the export itself holds.
 
+mod accept;
+mod admission;
 mod auth;
 mod body;
 mod connection;
@@ -21,17 +23,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
 
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::cursor::Server;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::export_log::{ExportLog, LogWriter};
-
-/// How long to wait after a failed accept (too many open files), so as not to spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long exports may take to notice that their connections are gone, and how often to look.
 const ENDING: Duration = Duration::from_secs(1);
@@ -43,7 +40,7 @@ pub struct Service {
     server: Server,
     catalog: Catalog,
     keys: auth::Keys,
-    exports: Arc<Semaphore>,
+    admission: admission::Admission,
     registry: registry::Registry,
     export_log: ExportLog,
     log: Arc<LogWriter>,
@@ -64,7 +61,7 @@ impl Service {
             server: Server::new(&config),
             catalog: Catalog::new(&config.clickhouse),
             keys: auth::Keys::new(config.requests_per_minute),
-            exports: Arc::new(Semaphore::new(config.max_exports)),
+            admission: admission::Admission::new(&config),
             registry: registry::Registry::default(),
             export_log: ExportLog::new(&config.log_clickhouse(), config.heartbeat),
             log: LogWriter::new(metrics::log_failed),
@@ -98,7 +95,7 @@ pub async fn run(
         service.config.heartbeat,
         running,
     );
-    let result = serve(&service, listener, shutdown).await;
+    let result = accept::serve(&service, listener, shutdown).await;
     service.aborting.store(true, Ordering::Relaxed);
     // Exports whose connections are gone notice it at once, but in tasks of their own.
     let ended = Instant::now();
@@ -107,50 +104,4 @@ pub async fn run(
     }
     log.close().await;
     result
-}
-
-async fn serve(
-    service: &Arc<Service>,
-    listener: TcpListener,
-    shutdown: impl Future<Output = ()>,
-) -> Result<()> {
-    let (drain, draining) = watch::channel(false);
-    let mut connections = JoinSet::new();
-    let mut shutdown = std::pin::pin!(shutdown);
-    loop {
-        tokio::select! {
-            () = &mut shutdown => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    let service = service.clone();
-                    let draining = draining.clone();
-                    connections.spawn(connection::serve(service, stream, peer, draining));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
-        }
-    }
-    service.draining.store(true, Ordering::Relaxed);
-    drop(listener);
-    // Nobody may be listening any more, which is as good.
-    let _ = drain.send(true);
-    let grace = service.config.grace;
-    let drained = tokio::time::timeout(grace, async {
-        while connections.join_next().await.is_some() {}
-    })
-    .await;
-    if drained.is_err() {
-        let running = connections.len();
-        service.aborting.store(true, Ordering::Relaxed);
-        connections.shutdown().await;
-        return Err(Error::internal(format!(
-            "{running} connections were still busy {} seconds after the signal and were aborted",
-            grace.as_secs()
-        )));
-    }
-    Ok(())
 }

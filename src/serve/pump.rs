@@ -1,6 +1,6 @@
 //! The task of one export: pulls chunks and hands them to the body until the export ends or the client goes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -31,8 +31,11 @@ pub(super) async fn pump(
         if let Err(error) = digest.push(chunk.clone()).await {
             return abort(running, &sender, error, stall).await;
         }
+        let offered = Instant::now();
         match tokio::time::timeout(stall, sender.send(Ok(Say::Chunk(chunk)))).await {
             Ok(Ok(())) => {}
+            // The connection has the same patience with its socket, and may have lost it a little earlier.
+            Ok(Err(_)) if offered.elapsed() > stall.mul_f32(0.9) => return running.stalled(),
             // The client left, which `running` says when it is dropped.
             Ok(Err(_)) => return,
             Err(_) => return running.stalled(),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::Service;
-use super::metrics::{Measured, Outcome};
+use super::admission::Place;
+use super::metrics::{self, Limit, Measured, Outcome};
 use super::registry::Figures;
 use super::respond;
 use crate::error::Error;
@@ -23,7 +23,9 @@ pub(super) struct Running {
     figures: Arc<Figures>,
     measured: Measured,
     end: Ended,
-    _permit: OwnedSemaphorePermit,
+    /// Whether ClickHouse has nothing more to do for it.
+    proved: bool,
+    _place: Place,
 }
 
 /// How an export ended.
@@ -42,7 +44,7 @@ impl Running {
         id: &ExportId,
         request: &ExportRequest,
         key_id: &str,
-        permit: OwnedSemaphorePermit,
+        place: Place,
     ) -> Self {
         let figures = service
             .registry
@@ -58,7 +60,8 @@ impl Running {
             figures,
             measured: Measured::begin(request.format),
             end: Ended::Left,
-            _permit: permit,
+            proved: false,
+            _place: place,
         }
     }
 
@@ -82,6 +85,7 @@ impl Running {
     /// The export failed behind its first byte.
     pub(super) fn aborted(&mut self, error: &Error) {
         self.end = Ended::Failed(Outcome::Aborted, respond::code(error));
+        metrics::failed(error);
         let error: &dyn std::error::Error = error;
         tracing::error!(
             export = %self.id, rows = self.figures.rows(), bytes = self.figures.bytes(), error, "the export was aborted"
@@ -91,11 +95,13 @@ impl Running {
     /// The client took nothing for too long.
     pub(super) fn stalled(&mut self) {
         self.end = Ended::Stalled;
+        metrics::limit_hit(Limit::StallSeconds);
     }
 
     /// The end is proved; it only has to be taken.
-    pub(super) fn proved(self, rows: u64, resumes: u32, sha256: Sha256Hex) -> Ending {
+    pub(super) fn proved(mut self, rows: u64, resumes: u32, sha256: Sha256Hex) -> Ending {
         self.figures.set(rows, self.figures.bytes(), resumes);
+        self.proved = true;
         Ending {
             running: self,
             sha256,
@@ -133,6 +139,10 @@ impl Drop for Running {
         };
         self.measured.rows(rows);
         self.measured.end(outcome);
+        metrics::resumed(self.figures.resumes());
+        if !self.proved {
+            metrics::killed();
+        }
         self.service
             .registry
             .end(&self.figures, status, reason, sha256);

@@ -10,6 +10,7 @@ mod engine;
 mod failures;
 mod golden;
 mod http;
+mod limits;
 mod load;
 mod real_traffic;
 mod receipts;

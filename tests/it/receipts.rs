@@ -13,26 +13,11 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt as _;
 
 use crate::support::command::rowspout;
-use crate::support::insert::{self, database};
-use crate::support::service::{Answer, TestService, config};
+use crate::support::insert::{self, fill, traffic};
+use crate::support::service::{Answer, TestService, config, free_address, listens};
 use crate::support::{Http, OwnEngine, TestDatabase};
 
 const RANGE: &str = "start_date=2026-01-01&end_date=2026-03-31&include_bots=true";
-
-/// A database with synthetic traffic in `site_demo`.
-async fn traffic(rows: u64) -> TestDatabase {
-    let database = database().await;
-    insert::website(&database, "site_demo").await;
-    fill(&database, rows).await;
-    database
-}
-
-async fn fill(database: &TestDatabase, rows: u64) {
-    let site = rowspout::request::WebsiteId::parse("site_demo").expect("an id");
-    rowspout::schema::make_demo_events(&database.config, &site, rows)
-        .await
-        .expect("traffic");
-}
 
 fn sha256(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
@@ -74,22 +59,6 @@ async fn receipt_when(service: &TestService, id: &str, status: &str) -> Value {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-/// Begins an export and reads no more than its head, so that it keeps running.
-async fn begun(service: &TestService, query: &str) -> (tokio::net::TcpStream, String) {
-    let http = Http::new(
-        &format!("http://{}", service.address),
-        &format!("Authorization: Bearer {}\r\n", service.key),
-    );
-    let target = format!("/api/websites/site_demo/export?{query}");
-    let mut stream = http.open(http.head("GET", &target, "").as_bytes()).await;
-    let mut head = vec![0; 1_024];
-    stream.read_exact(&mut head).await.expect("the head");
-    let head = String::from_utf8_lossy(&head).to_lowercase();
-    assert!(head.starts_with("http/1.1 200"), "{head}");
-    let (_, rest) = head.split_once("x-export-id: ").expect("an id");
-    (stream, rest[..36].to_owned())
 }
 
 async fn rows_of(database: &TestDatabase, id: &str) -> Vec<(u32, String, u64, String)> {
@@ -150,7 +119,7 @@ async fn a_running_export_is_seen_to_grow_and_one_whose_client_left_is_aborted()
     settings.heartbeat = Duration::from_millis(200);
     let service = TestService::start_with(settings.clone()).await;
     let other = TestService::start_with(settings).await;
-    let (mut stream, id) = begun(&service, RANGE).await;
+    let (mut stream, id) = service.begin_export(&service.key, RANGE).await;
     let first = receipt(&service, &id).await;
     assert_eq!(first["status"], "running", "{first}");
     assert_eq!(
@@ -224,10 +193,7 @@ async fn an_export_of_an_instance_that_died_is_lost_once_its_heartbeat_is_missin
     let mut settings = config(&database.config);
     settings.heartbeat = Duration::from_secs(1);
     let other = TestService::start_with(settings).await;
-    let port = {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        free.local_addr().expect("an address")
-    };
+    let port = free_address();
     let mut child = rowspout(&database.config)
         .args(["serve", "--listen", &port.to_string()])
         .env("ROWSPOUT_HEARTBEAT_SECONDS", "1")
@@ -237,14 +203,7 @@ async fn an_export_of_an_instance_that_died_is_lost_once_its_heartbeat_is_missin
         &format!("http://{port}"),
         &format!("Authorization: Bearer {}\r\n", other.key),
     );
-    let began = Instant::now();
-    while tokio::net::TcpStream::connect(port).await.is_err() {
-        assert!(
-            began.elapsed() < Duration::from_secs(10),
-            "it does not listen"
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    listens(port).await;
     let target = format!("/api/websites/site_demo/export?{RANGE}");
     let mut stream = http.open(http.head("GET", &target, "").as_bytes()).await;
     let mut head = vec![0; 1_024];
@@ -357,9 +316,7 @@ async fn a_log_user_that_may_not_write_is_said_in_a_warning_and_a_metric() {
         .create_key(&[], "k")
         .await
         .expect("a key");
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = free.local_addr().expect("an address");
-    drop(free);
+    let address = free_address();
     let mut child = rowspout(&database.config)
         .args(["serve", "--listen", &address.to_string()])
         .env("ROWSPOUT_LOG_USER", "writer")
@@ -367,14 +324,7 @@ async fn a_log_user_that_may_not_write_is_said_in_a_warning_and_a_metric() {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .expect("rowspout starts");
-    let began = Instant::now();
-    while tokio::net::TcpStream::connect(address).await.is_err() {
-        assert!(
-            began.elapsed() < Duration::from_secs(10),
-            "it does not listen"
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    listens(address).await;
     let http = Http::new(
         &format!("http://{address}"),
         &format!("Authorization: Bearer {key}\r\n"),
@@ -432,7 +382,7 @@ async fn the_ends_of_exports_are_in_the_log_when_the_service_has_stopped() {
         .export("site_demo", "start_date=2026-01-01&end_date=2026-01-01")
         .await;
     let finished = id(&answer);
-    let (stream, cut) = begun(&service, RANGE).await;
+    let (stream, cut) = service.begin_export(&service.key, RANGE).await;
     service.begin_stop();
     let stopped = service.stopped().await;
     assert!(stopped.is_err(), "a client that reads nothing is cut");
