@@ -27,7 +27,7 @@ pub(super) async fn pump(
             Ok(None) => break,
             Err(error) => return abort(running, &sender, error, stall).await,
         };
-        running.chunk(export.rows(), chunk.len(), export.resumes());
+        running.chunk(chunk.len());
         if let Err(error) = digest.push(chunk.clone()).await {
             return abort(running, &sender, error, stall).await;
         }
@@ -44,9 +44,10 @@ pub(super) async fn pump(
             next = export.next_chunk() => next,
             () = sender.closed() => return,
         };
+        running.figures(export.rows(), export.resumes());
     }
     let end = match digest.finish().await {
-        Ok(sha256) => running.proved(export.rows(), export.resumes(), sha256),
+        Ok(sha256) => running.proved(sha256),
         Err(error) => return abort(running, &sender, error, stall).await,
     };
     // Whether the end is taken, and with it the export complete, is the body's to say.

@@ -30,10 +30,14 @@ struct End {
 }
 
 impl Figures {
-    /// What has gone into the body so far.
-    pub(super) fn set(&self, rows: u64, bytes: u64, resumes: u32) {
+    /// Bytes go out.
+    pub(super) fn add_bytes(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// What the export says of itself.
+    pub(super) fn set(&self, rows: u64, resumes: u32) {
         self.rows.store(rows, Ordering::Relaxed);
-        self.bytes.store(bytes, Ordering::Relaxed);
         self.resumes.store(resumes, Ordering::Relaxed);
     }
 

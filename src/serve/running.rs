@@ -71,10 +71,14 @@ impl Running {
     }
 
     /// A chunk goes out.
-    pub(super) fn chunk(&self, rows: u64, bytes: usize, resumes: u32) {
+    pub(super) fn chunk(&self, bytes: usize) {
         self.measured.chunk(bytes);
-        let bytes = self.figures.bytes() + bytes as u64;
-        self.figures.set(rows, bytes, resumes);
+        self.figures.add_bytes(bytes as u64);
+    }
+
+    /// What has gone into the body by the last word of the export itself.
+    pub(super) fn figures(&self, rows: u64, resumes: u32) {
+        self.figures.set(rows, resumes);
     }
 
     /// The export failed before its first byte, and the client gets a status.
@@ -99,8 +103,7 @@ impl Running {
     }
 
     /// The end is proved; it only has to be taken.
-    pub(super) fn proved(mut self, rows: u64, resumes: u32, sha256: Sha256Hex) -> Ending {
-        self.figures.set(rows, self.figures.bytes(), resumes);
+    pub(super) fn proved(mut self, sha256: Sha256Hex) -> Ending {
         self.proved = true;
         Ending {
             running: self,
