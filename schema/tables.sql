@@ -50,6 +50,8 @@ CREATE TABLE IF NOT EXISTS api_keys
     hash       String                            COMMENT 'SHA-256 of the key, lower-case hexadecimal; the key itself is nowhere',
     name       String                            COMMENT 'for people',
     sites      Array(String)                     COMMENT 'websites that it opens; empty means all',
+    formats    Array(String)                     COMMENT 'formats that it may export; empty means all',
+    expires_at DateTime64(3, 'UTC') DEFAULT toDateTime64(0, 3, 'UTC') COMMENT 'when it opens nothing any more; 1970 means never',
     created_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when it was made',
     revoked    Bool DEFAULT false                COMMENT 'whether it opens nothing any more',
     version    UInt32 DEFAULT 0                  COMMENT 'counts the rows of one key'
@@ -102,6 +104,10 @@ PARTITION BY toYYYYMM(started_at)
 ORDER BY export_id;
 
 -- Columns that tables of earlier versions lack.
+ALTER TABLE api_keys
+    ADD COLUMN IF NOT EXISTS formats Array(String) COMMENT 'formats that it may export; empty means all' AFTER sites,
+    ADD COLUMN IF NOT EXISTS expires_at DateTime64(3, 'UTC') DEFAULT toDateTime64(0, 3, 'UTC') COMMENT 'when it opens nothing any more; 1970 means never' AFTER formats;
+
 ALTER TABLE export_log
     ADD COLUMN IF NOT EXISTS sha256 String COMMENT 'of those bytes, lower-case hexadecimal; empty until it is complete' AFTER bytes,
     ADD COLUMN IF NOT EXISTS resumes UInt32 COMMENT 'how often its reading was taken up again behind the last row' AFTER sha256,

@@ -1,5 +1,10 @@
 //! Settings: flags, then `ROWSPOUT_*` environment, then `rowspout.toml`, then defaults, resolved once.
 
+mod networks;
+
+pub use networks::Networks;
+pub(crate) use networks::masked;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -38,6 +43,8 @@ pub const DEFAULT_MAX_QUERY_SECONDS: u64 = 3_600;
 pub const DEFAULT_MAX_QUERY_BYTES: u64 = 4 << 30;
 /// Requests that one key may send in a minute; one more is refused with 429.
 pub const DEFAULT_REQUESTS_PER_MINUTE: u32 = 6_000;
+/// Requests with unknown keys that one address may send in a minute before it is slowed.
+pub const DEFAULT_FAILED_ATTEMPTS_PER_MINUTE: u32 = 30;
 /// Time that a client has to send a request's head, in seconds.
 pub const DEFAULT_HEAD_SECONDS: u64 = 10;
 /// Time that a client may take nothing of an export before it is aborted, in seconds.
@@ -95,6 +102,10 @@ pub struct Layer {
     pub max_query_bytes: Option<u64>,
     /// Requests that one key may send in a minute. [`DEFAULT_REQUESTS_PER_MINUTE`]
     pub requests_per_minute: Option<u32>,
+    /// Requests with unknown keys that one address may send. [`DEFAULT_FAILED_ATTEMPTS_PER_MINUTE`]
+    pub failed_attempts_per_minute: Option<u32>,
+    /// Addresses and networks, with commas, of proxies whose `X-Forwarded-For` is believed; none by default.
+    pub trusted_proxies: Option<String>,
     /// Time for a request's head, in seconds. [`DEFAULT_HEAD_SECONDS`]
     pub head_seconds: Option<u64>,
     /// Time that a client may take nothing, in seconds. [`DEFAULT_STALL_SECONDS`]
@@ -206,6 +217,10 @@ pub struct Config {
     pub max_query_bytes: u64,
     /// Requests that one key may send in a minute.
     pub requests_per_minute: NonZeroU32,
+    /// Requests with unknown keys that one address may send in a minute before it is slowed.
+    pub failed_attempts_per_minute: NonZeroU32,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Networks,
     /// Time for a request's head.
     pub head: Duration,
     /// Time that a client may take nothing of an export.
@@ -262,6 +277,11 @@ impl Config {
             first!(requests_per_minute).unwrap_or(DEFAULT_REQUESTS_PER_MINUTE);
         let requests_per_minute = NonZeroU32::new(requests_per_minute).ok_or_else(|| {
             Error::usage("requests_per_minute is 0, so no key could ever ask: give 1 or more")
+        })?;
+        let failed_attempts_per_minute =
+            first!(failed_attempts_per_minute).unwrap_or(DEFAULT_FAILED_ATTEMPTS_PER_MINUTE);
+        let failed_attempts_per_minute = NonZeroU32::new(failed_attempts_per_minute).ok_or_else(|| {
+            Error::usage("failed_attempts_per_minute is 0, so even a first attempt would wait: give 1 or more")
         })?;
         let log_user = match (first!(log_user), first!(log_password)) {
             (Some(name), password) => Some(User { name, password }),
@@ -325,6 +345,11 @@ impl Config {
             )?,
             max_query_bytes: first!(max_query_bytes).unwrap_or(DEFAULT_MAX_QUERY_BYTES),
             requests_per_minute,
+            failed_attempts_per_minute,
+            trusted_proxies: Networks::parse(
+                "trusted_proxies",
+                &first!(trusted_proxies).unwrap_or_default(),
+            )?,
             head: seconds(
                 "head_seconds",
                 first!(head_seconds).unwrap_or(DEFAULT_HEAD_SECONDS),
@@ -390,6 +415,8 @@ impl Layer {
             max_query_seconds: number("ROWSPOUT_MAX_QUERY_SECONDS")?,
             max_query_bytes: number("ROWSPOUT_MAX_QUERY_BYTES")?,
             requests_per_minute: number("ROWSPOUT_REQUESTS_PER_MINUTE")?,
+            failed_attempts_per_minute: number("ROWSPOUT_FAILED_ATTEMPTS_PER_MINUTE")?,
+            trusted_proxies: variable("ROWSPOUT_TRUSTED_PROXIES")?,
             head_seconds: number("ROWSPOUT_HEAD_SECONDS")?,
             stall_seconds: number("ROWSPOUT_STALL_SECONDS")?,
             grace_seconds: number("ROWSPOUT_GRACE_SECONDS")?,

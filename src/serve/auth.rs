@@ -1,7 +1,7 @@
 //! Who asks: the Bearer key, looked up by its hash and remembered for a moment.
 
 use std::collections::HashMap;
-use std::num::NonZeroU32;
+use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,10 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
 
+use super::attempts::Attempts;
 use super::metrics::{self, Limit};
 use crate::catalog::{Catalog, KeyHash, KeyRecord};
+use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a key that was found is believed. Its absence is never remembered.
@@ -24,28 +26,35 @@ const MAX_REMEMBERED: usize = 1_024;
 pub(super) struct Keys {
     found: Mutex<HashMap<KeyHash, (Instant, KeyRecord)>>,
     rate: DefaultKeyedRateLimiter<String>,
+    attempts: Attempts,
 }
 
 impl Keys {
-    pub(super) fn new(requests_per_minute: NonZeroU32) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         Self {
             found: Mutex::default(),
-            rate: RateLimiter::keyed(Quota::per_minute(requests_per_minute)),
+            rate: RateLimiter::keyed(Quota::per_minute(config.requests_per_minute)),
+            attempts: Attempts::new(config.failed_attempts_per_minute.get()),
         }
     }
 
-    /// The key of a request, within its rate.
+    /// The key of a request, within its rate. `client` is where the request comes from.
     pub(super) async fn authenticate(
         &self,
         catalog: &Catalog,
         headers: &HeaderMap,
+        client: IpAddr,
     ) -> Result<KeyRecord> {
         let plain = bearer(headers).ok_or_else(no_key)?;
         let hash = KeyHash::of(plain);
         let record = match self.remembered(&hash) {
             Some(record) => record,
             None => {
-                let record = catalog.find_key(&hash).await?.ok_or_else(unknown_key)?;
+                let attempt = self.attempts.begin(client).await?;
+                let Some(record) = catalog.find_key(&hash).await? else {
+                    attempt.failed();
+                    return Err(unknown_key());
+                };
                 self.remember(hash, record.clone());
                 record
             }
@@ -115,6 +124,6 @@ fn no_key() -> Error {
 fn unknown_key() -> Error {
     Error::new(
         ErrorKind::Unauthorized,
-        "the key is not known or was revoked: make one with `rowspout key create`",
+        "the key is not known, was revoked or has expired: make one with `rowspout key create`",
     )
 }

@@ -24,10 +24,7 @@ pub(super) async fn export(
     website: WebsiteId,
     id: &ExportId,
 ) -> Result<Response<Body>> {
-    let key = service
-        .keys
-        .authenticate(&service.catalog, request.headers())
-        .await?;
+    let key = service.authenticate(request).await?;
     let wanted = ExportRequest::from_query(website, request.uri().query().unwrap_or(""))?;
     if !key.opens(wanted.website.as_str()) {
         return Err(Error::new(
@@ -35,6 +32,16 @@ pub(super) async fn export(
             format!(
                 "the key does not open {}: use one made for it",
                 wanted.website
+            ),
+        ));
+    }
+    if !key.may_write(wanted.format) {
+        return Err(Error::new(
+            ErrorKind::Forbidden,
+            format!(
+                "the key does not open {}: ask for {}, or use another key",
+                wanted.format,
+                key.formats.join(", ")
             ),
         ));
     }
@@ -49,8 +56,9 @@ pub(super) async fn export(
     let mut running = Running::begin(service, id, &wanted, &key.id, place);
     let begun = async {
         let mut export = Export::begin(id.clone(), wanted, service.server.clone(), fence).await?;
-        let first = export.next_chunk().await?;
-        Ok((export, first))
+        let first = export.next_chunk().await;
+        running.figures(export.rows(), export.resumes());
+        Ok((export, first?))
     };
     let (export, first) = begun.await.inspect_err(|error| running.refused(error))?;
     running.first_byte();

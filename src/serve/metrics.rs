@@ -20,6 +20,7 @@ const RESUMES: &str = "rowspout_resumes_total";
 const KILLS: &str = "rowspout_kills_total";
 const CLICKHOUSE_ERRORS: &str = "rowspout_clickhouse_errors_total";
 const LIMITS: &str = "rowspout_limits_hit_total";
+const FAILED_ATTEMPTS: &str = "rowspout_failed_attempts_total";
 const LOG_FAILURES: &str = "rowspout_log_failures_total";
 
 /// Upper bounds of the histograms, in seconds.
@@ -66,6 +67,8 @@ pub(super) enum Limit {
     QueueSeconds,
     /// Requests of one key.
     RequestsPerMinute,
+    /// Attempts with unknown keys from one address.
+    FailedAttempts,
     /// Length of a request's URI.
     UriBytes,
     /// Size of a request's header fields.
@@ -79,12 +82,13 @@ pub(super) enum Limit {
 }
 
 impl Limit {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Connections,
         Self::ExportsPerKey,
         Self::Queued,
         Self::QueueSeconds,
         Self::RequestsPerMinute,
+        Self::FailedAttempts,
         Self::UriBytes,
         Self::HeaderBytes,
         Self::HeadSeconds,
@@ -99,6 +103,7 @@ impl Limit {
             Self::Queued => "max_queued",
             Self::QueueSeconds => "queue_seconds",
             Self::RequestsPerMinute => "requests_per_minute",
+            Self::FailedAttempts => "failed_attempts_per_minute",
             Self::UriBytes => "max_uri_bytes",
             Self::HeaderBytes => "max_header_bytes",
             Self::HeadSeconds => "head_seconds",
@@ -194,6 +199,11 @@ impl Metrics {
             "Refusals and aborts for a limit, by the setting that has it."
         );
         describe_counter!(
+            FAILED_ATTEMPTS,
+            Unit::Count,
+            "Requests with a key that is not known, was revoked or has expired."
+        );
+        describe_counter!(
             LOG_FAILURES,
             Unit::Count,
             "States of exports that could not be written into export_log, each try counted."
@@ -211,7 +221,7 @@ impl Metrics {
         gauge!(RUNNING).set(0.0);
         gauge!(QUEUED).set(0.0);
         // What has not happened yet is a nought, so that its first time is seen as an increase.
-        for name in [RESUMES, KILLS, LOG_FAILURES] {
+        for name in [RESUMES, KILLS, FAILED_ATTEMPTS, LOG_FAILURES] {
             counter!(name).increment(0);
         }
         counter!(CLICKHOUSE_ERRORS, "code" => UNREACHABLE).increment(0);
@@ -237,6 +247,11 @@ impl Metrics {
         self.handle.run_upkeep();
         self.handle.render()
     }
+}
+
+/// Counts a request with a key that opens nothing.
+pub(super) fn attempt_failed() {
+    counter!(FAILED_ATTEMPTS).increment(1);
 }
 
 /// Counts states of exports that could not be written into the log.

@@ -4,7 +4,9 @@
 //! back. Holds, for each export, two chunks beside what the export itself holds.
 
 mod accept;
+mod address;
 mod admission;
+mod attempts;
 mod auth;
 mod body;
 mod connection;
@@ -22,12 +24,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use hyper::Request;
 use tokio::net::TcpListener;
 
-use crate::catalog::Catalog;
+use self::address::Peer;
+use crate::catalog::{Catalog, KeyRecord};
 use crate::config::Config;
 use crate::cursor::Server;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::export_log::{ExportLog, LogWriter};
 
 /// How long exports may take to notice that their connections are gone, and how often to look.
@@ -60,7 +64,7 @@ impl Service {
         Ok(Arc::new(Self {
             server: Server::new(&config),
             catalog: Catalog::new(&config.clickhouse),
-            keys: auth::Keys::new(config.requests_per_minute),
+            keys: auth::Keys::new(&config),
             admission: admission::Admission::new(&config),
             registry: registry::Registry::default(),
             export_log: ExportLog::new(&config.log_clickhouse(), config.heartbeat),
@@ -70,6 +74,15 @@ impl Service {
             aborting: AtomicBool::new(false),
             config,
         }))
+    }
+
+    /// The key of a request.
+    async fn authenticate<B>(&self, request: &Request<B>) -> Result<KeyRecord> {
+        let peer = request.extensions().get::<Peer>().copied();
+        let peer = peer.ok_or_else(|| Error::internal("a request came from nowhere"))?;
+        let headers = request.headers();
+        let client = address::of_client(peer, headers, &self.config.trusted_proxies);
+        self.keys.authenticate(&self.catalog, headers, client).await
     }
 
     /// Whether exports that end now end because the service does.

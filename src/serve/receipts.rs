@@ -34,10 +34,7 @@ pub(super) async fn receipt(
     request: &Request<Incoming>,
     id: &str,
 ) -> Result<Response<Body>> {
-    let key = service
-        .keys
-        .authenticate(&service.catalog, request.headers())
-        .await?;
+    let key = service.authenticate(request).await?;
     if let Some(query) = request.uri().query()
         && !query.is_empty()
     {

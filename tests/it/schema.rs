@@ -1,6 +1,7 @@
 //! The tables that `schema apply` makes, and the traffic that is made in them.
 
-use rowspout::request::WebsiteId;
+use rowspout::catalog::{Catalog, KeyHash};
+use rowspout::request::{Format, WebsiteId};
 use rowspout::schema;
 
 use crate::support::clickhouse;
@@ -211,6 +212,10 @@ async fn tables_of_an_earlier_version_get_the_columns_that_they_lack_and_keep_th
         let create = database.client.query_raw(statement);
         create.execute().await.expect(statement);
     }
+    let catalog = Catalog::new(&database.config);
+    let hash = KeyHash::of("old");
+    let error = catalog.find_key(&hash).await.expect_err("an old table");
+    assert!(error.message().contains("rowspout schema apply"), "{error}");
     for _ in 0..2 {
         schema::apply(&database.config).await.expect("applied");
     }
@@ -236,6 +241,9 @@ async fn tables_of_an_earlier_version_get_the_columns_that_they_lack_and_keep_th
         .await
         .expect("the row");
     assert_eq!(kept, ("exp_old".to_owned(), 7, String::new(), 0));
+    let key = catalog.find_key(&hash).await.expect("an answer");
+    let key = key.expect("the key still opens what it did");
+    assert!(key.opens("site_a") && !key.opens("site_b") && key.may_write(Format::Parquet));
 }
 
 /// Tables as version 0.1 made them.
@@ -263,4 +271,17 @@ ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(started_at)
 ORDER BY export_id;
 INSERT INTO export_log (export_id, rows) SELECT 'exp_old', 7;
+CREATE TABLE api_keys
+(
+    id         String                            COMMENT 'names the key in lists and logs; no secret',
+    hash       String                            COMMENT 'SHA-256 of the key, lower-case hexadecimal; the key itself is nowhere',
+    name       String                            COMMENT 'for people',
+    sites      Array(String)                     COMMENT 'websites that it opens; empty means all',
+    created_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when it was made',
+    revoked    Bool DEFAULT false                COMMENT 'whether it opens nothing any more',
+    version    UInt32 DEFAULT 0                  COMMENT 'counts the rows of one key'
+)
+ENGINE = ReplacingMergeTree(version)
+ORDER BY (hash, id);
+INSERT INTO api_keys (id, hash, sites) SELECT 'key_old', lower(hex(SHA256('old'))), ['site_a'];
 ";
