@@ -1,7 +1,7 @@
 //! The SHA-256 of a body, computed beside the export and not in its way.
 //!
 //! In: the body's chunks, shared and not copied. Out: their hash. A task of its own hashes on another thread, with
-//! the processor's SHA instructions where it has them (about 1.5 GB a second; a quarter of that without). It holds at most
+//! the processor's SHA instructions where it has them (measured: 0.5 ns of another core a byte; about four times that without). It holds at most
 //! [`QUEUED_CHUNKS`] chunks and the one it works on; an export that is faster than that waits.
 
 use bytes::Bytes;

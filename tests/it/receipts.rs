@@ -1,5 +1,6 @@
 //! Receipts: what an instance, another instance and the table say of an export, while it runs and afterwards.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -8,9 +9,11 @@ use hyper::{Method, Request};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use rowspout::catalog::Catalog;
+use rowspout::config::User;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::command::rowspout;
 use crate::support::insert::{self, fill, traffic};
@@ -575,4 +578,82 @@ async fn the_command_line_writes_receipts_and_verifies_files_by_them() {
     std::fs::write(folder.path().join("saved"), answer.body.expect("complete")).expect("saved");
     std::fs::write(folder.path().join("served"), of_service.to_string()).expect("saved");
     assert_eq!(run(&["verify", "saved", "served"]).0, 0);
+}
+
+/// A proxy that keeps what each connection sent to ClickHouse.
+async fn listening_proxy(url: &str) -> (String, Arc<Mutex<Vec<Vec<u8>>>>) {
+    let target = url.trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let said = heard.clone();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(&target).await.expect("ClickHouse");
+            let (mut client_read, mut client_write) = client.into_split();
+            let (mut server_read, mut server_write) = server.into_split();
+            let said = said.clone();
+            let number = {
+                let mut said = said.lock().expect("not poisoned");
+                said.push(Vec::new());
+                said.len() - 1
+            };
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 64 << 10];
+                while let Ok(read @ 1..) = client_read.read(&mut buffer).await {
+                    said.lock().expect("not poisoned")[number].extend_from_slice(&buffer[..read]);
+                    if server_write.write_all(&buffer[..read]).await.is_err() {
+                        break;
+                    }
+                }
+            });
+            tokio::spawn(async move {
+                let _ = tokio::io::copy(&mut server_read, &mut client_write).await;
+            });
+        }
+    });
+    (format!("http://{address}"), heard)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_written_by_its_own_user_and_events_are_read_by_the_other() {
+    let database = traffic(1_000).await;
+    let mut settings = config(&database.config);
+    let (url, heard) = listening_proxy(&database.config.url).await;
+    settings.clickhouse.url = url;
+    settings.log_user = Some(User {
+        name: "the_writer".into(),
+        password: database.config.password.clone(),
+    });
+    let service = TestService::start_with(settings).await;
+    let answer = service.export("site_demo", RANGE).await;
+    let id = id(&answer);
+    let other = TestService::start(&database.config).await;
+    receipt_when(&other, &id, "complete").await;
+    let heard = heard.lock().expect("not poisoned").clone();
+    let has = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|w| w == text.as_bytes());
+    let (mut log, mut events) = (0, 0);
+    for connection in &heard {
+        let by_writer = has(connection, "the_writer");
+        if has(connection, "export_log") {
+            assert!(by_writer, "{}", String::from_utf8_lossy(connection));
+            log += 1;
+        }
+        if has(connection, "FROM events") || has(connection, "FROM api_keys") {
+            assert!(!by_writer, "{}", String::from_utf8_lossy(connection));
+            events += 1;
+        }
+    }
+    assert!(log > 0 && events > 0, "{log} {events}");
+
+    // What schema/README.md asks the log is SQL that answers.
+    let readme = include_str!("../../schema/README.md");
+    let (_, rest) = readme.split_once("```\nSELECT key_id").expect("a query");
+    let (query, _) = rest.split_once("```").expect("its end");
+    let query = format!("SELECT key_id{query}");
+    let sums = database.client.query_raw(&query);
+    let sums: Vec<(String, String, u64, u64, u64)> = sums.fetch_all().await.expect("sums");
+    let bytes = answer.body.expect("complete").len() as u64;
+    assert_eq!(sums.len(), 1);
+    assert_eq!((sums[0].2, sums[0].3, sums[0].4), (1, 1_000, bytes));
 }
