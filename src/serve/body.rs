@@ -8,7 +8,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::sync::mpsc;
 
 use super::guard::Answering;
-use super::running::Ending;
+use super::running::Waiting;
 use crate::error::{Error, Result};
 
 /// Chunks that wait between an export and its connection.
@@ -26,7 +26,7 @@ pub(super) enum Say {
     /// A chunk.
     Chunk(Bytes),
     /// The proven end.
-    End(Box<Ending>),
+    End(Waiting),
 }
 
 /// What it says, or the error that ended it.
@@ -76,12 +76,15 @@ impl hyper::body::Body for Body {
             Content::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Content::Export(trailers, chunks) => Poll::Ready(match ready!(chunks.poll_recv(cx)) {
                 Some(Ok(Say::Chunk(chunk))) => Some(Ok(Frame::data(chunk))),
-                Some(Ok(Say::End(end))) => {
-                    let figures = end.taken();
-                    let frame = trailers.then(|| Ok(Frame::trailers(figures)));
-                    self.content = Content::Full(Bytes::new());
-                    frame
-                }
+                Some(Ok(Say::End(end))) => match end.take() {
+                    Some(end) => {
+                        let figures = end.taken();
+                        let frame = trailers.then(|| Ok(Frame::trailers(figures)));
+                        self.content = Content::Full(Bytes::new());
+                        frame
+                    }
+                    None => Some(Err(Error::internal("the client took nothing for too long"))),
+                },
                 Some(Err(error)) => Some(Err(error)),
                 None => Some(Err(Error::internal("the export's task stopped"))),
             }),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::body::{Said, Say};
-use super::running::Running;
+use super::running::{Running, Waiting};
 use crate::error::Result;
 use crate::export::Export;
 use crate::receipt::BodyDigest;
@@ -46,12 +46,32 @@ pub(super) async fn pump(
         };
         running.figures(export.rows(), export.resumes());
     }
-    let end = match digest.finish().await {
-        Ok(sha256) => running.proved(sha256),
-        Err(error) => return abort(running, &sender, error, stall).await,
-    };
-    // Whether the end is taken, and with it the export complete, is the body's to say.
-    let _ = tokio::time::timeout(stall, sender.send(Ok(Say::End(Box::new(end))))).await;
+    match digest.finish().await {
+        Ok(sha256) => end(Waiting::new(running.proved(sha256)), &sender, stall).await,
+        Err(error) => abort(running, &sender, error, stall).await,
+    }
+}
+
+/// Hands over the proven end. Whether it is taken, and with it the export complete, is the body's to say; until then the export
+/// keeps its place, but not for a client that takes nothing.
+async fn end(end: Waiting, sender: &mpsc::Sender<Said>, stall: Duration) {
+    let offered = sender.send(Ok(Say::End(end.clone())));
+    if tokio::time::timeout(stall, offered).await.is_ok() {
+        loop {
+            let room = sender.capacity();
+            // The body closes the channel when it has taken the end, and when it is dropped.
+            let closed = tokio::time::timeout(stall, sender.closed()).await;
+            if closed.is_ok() {
+                return;
+            }
+            if sender.capacity() == room {
+                break;
+            }
+        }
+    }
+    if let Some(end) = end.take() {
+        end.stalled();
+    }
 }
 
 /// Tells the body that the export failed, so that it ends the connection.

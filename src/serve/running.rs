@@ -1,7 +1,7 @@
 //! One export from the moment it is let in until its last byte was taken: its figures, its measurements, its place among
 //! those that run at once. However it ends, dropping this says so, once and to everyone.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
@@ -159,6 +159,21 @@ pub(super) struct Ending {
     sha256: Sha256Hex,
 }
 
+/// Where an end waits to be taken, by the connection or by whoever loses patience with it first.
+#[derive(Clone)]
+pub(super) struct Waiting(Arc<Mutex<Option<Ending>>>);
+
+impl Waiting {
+    pub(super) fn new(end: Ending) -> Self {
+        Self(Arc::new(Mutex::new(Some(end))))
+    }
+
+    /// The end, unless it was taken before.
+    pub(super) fn take(&self) -> Option<Ending> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// Rows of the body, in decimal.
 pub(super) const X_EXPORT_ROWS: HeaderName = HeaderName::from_static("x-export-rows");
 /// Bytes of the body before any Content-Encoding, in decimal.
@@ -167,6 +182,11 @@ pub(super) const X_EXPORT_BYTES: HeaderName = HeaderName::from_static("x-export-
 pub(super) const X_EXPORT_SHA256: HeaderName = HeaderName::from_static("x-export-sha256");
 
 impl Ending {
+    /// The client took nothing for too long, so near the end.
+    pub(super) fn stalled(mut self) {
+        self.running.stalled();
+    }
+
     /// The connection takes the end: the export is complete. Gives the trailers, which only go to clients that asked for them.
     pub(super) fn taken(mut self) -> HeaderMap {
         let mut trailers = HeaderMap::with_capacity(3);

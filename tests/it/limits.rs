@@ -320,3 +320,39 @@ async fn a_client_that_takes_nothing_loses_its_export_and_its_place() {
     );
     drop(stalled);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http2_client_that_does_not_take_the_end_loses_its_place_too() {
+    // So few rows that the end waits right behind the first chunk.
+    let database = traffic(2_000).await;
+    let mut settings = config(&database.config);
+    settings.max_exports = 1;
+    settings.stall = Duration::from_secs(1);
+    let service = TestService::start_with(settings).await;
+    let client = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .http2_initial_stream_window_size(1_024)
+        .build_http::<Empty<Bytes>>();
+    let request = Request::get(format!(
+        "http://{}/api/websites/site_demo/export?{LONG}",
+        service.address
+    ))
+    .header("authorization", format!("Bearer {}", service.key))
+    .body(Empty::new())
+    .expect("a request");
+    let response = client.request(request).await.expect("a head");
+    assert_eq!(response.status(), 200);
+    let id = response.headers()["x-export-id"].to_str().expect("text");
+    let receipt = || async { service.get(&format!("/api/exports/{id}")).await.text() };
+    assert!(receipt().await.contains("\"running\""));
+    let answer = export(&service, &service.key, SHORT).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let receipt = receipt().await;
+    assert!(
+        receipt.contains("\"aborted\"") && receipt.contains("client_stalled"),
+        "{receipt}"
+    );
+    // Taken too late, it is no file.
+    let body = http_body_util::BodyExt::collect(response.into_body()).await;
+    assert!(body.is_err(), "it ended as if it were complete");
+}
