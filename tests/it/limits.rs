@@ -62,6 +62,16 @@ async fn exports_wait_in_a_queue_with_a_bound_and_go_on_in_their_turn() {
     let answer = export(&service, &service.key, SHORT).await;
     assert_refused(&answer, 503, "unavailable", "wait");
     drop(impatient);
+    let left = Instant::now();
+    loop {
+        let probe = export(&service, &service.key, SHORT);
+        match tokio::time::timeout(Duration::from_millis(500), probe).await {
+            // It waits, so there is room; and it leaves.
+            Err(_) => break,
+            Ok(answer) => assert_eq!(answer.status, 503),
+        }
+        assert!(left.elapsed() < Duration::from_secs(5), "no room was made");
+    }
 
     let service = std::sync::Arc::new(service);
     let waits = service.clone();
