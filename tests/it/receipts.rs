@@ -162,7 +162,7 @@ async fn a_running_export_is_seen_to_grow_and_one_whose_client_left_is_aborted()
 async fn an_export_that_fails_says_why_in_its_receipt() {
     let database = traffic(1_200_000).await;
     for sql in [
-        "CREATE VIEW broken_late AS SELECT * REPLACE (if(throwIf(timestamp >= (SELECT timestamp FROM events \
+        "CREATE VIEW broken_late AS SELECT * REPLACE (if(throwIf(timestamp = (SELECT timestamp FROM events \
          WHERE website_id = 'site_demo' ORDER BY timestamp, event_id LIMIT 1 OFFSET 1100000), \
          'broken on purpose') = 0, url, '') AS url) FROM events",
         "CREATE VIEW slow AS SELECT * REPLACE (if(sleepEachRow(0.01) = 0, url, '') AS url) FROM events",
