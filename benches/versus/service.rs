@@ -48,6 +48,7 @@ impl ServiceProcess {
         command
             .env("ROWSPOUT_WIRE", wire)
             .env("ROWSPOUT_MAX_EXPORTS", exports.to_string())
+            .env("ROWSPOUT_MAX_EXPORTS_PER_KEY", exports.to_string())
             .env("ROWSPOUT_REQUESTS_PER_MINUTE", "1000000")
             .env("RUST_LOG", "warn")
             .stderr(Stdio::piped());

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::body::{QUEUED_CHUNKS, Said};
+use super::body::{QUEUED_CHUNKS, Said, Say};
 use super::encoding::Encoding;
 use crate::error::{Error, Result};
 
@@ -64,8 +64,8 @@ async fn run(
             () = sender.closed() => return,
         };
         let (piece, end) = match next {
-            Some(Ok(Some(chunk))) => (Piece::Chunk(chunk), None),
-            Some(Ok(None)) => (Piece::End, Some(Ok(None))),
+            Some(Ok(Say::Chunk(chunk))) => (Piece::Chunk(chunk), None),
+            Some(Ok(end @ Say::End(_))) => (Piece::End, Some(Ok(end))),
             // Without the end of the compressed stream.
             Some(Err(error)) => {
                 hand_over(Err(error)).await;
@@ -89,7 +89,7 @@ async fn run(
                 return;
             }
         };
-        if !bytes.is_empty() && !hand_over(Ok(Some(bytes))).await {
+        if !bytes.is_empty() && !hand_over(Ok(Say::Chunk(bytes))).await {
             return;
         }
         if let Some(end) = end {

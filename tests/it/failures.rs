@@ -10,23 +10,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::command::rowspout;
-use crate::support::insert::{self, database};
+use crate::support::insert::{self, database, traffic};
 use crate::support::service::{TestService, config};
 use crate::support::{OwnEngine, TestDatabase};
 
 const RANGE: &str = "start_date=2026-01-01&end_date=2026-03-31&include_bots=true";
 const FORMATS: [&str; 4] = ["csv", "json", "ndjson", "parquet"];
-
-/// A database with synthetic traffic in `site_demo`.
-async fn traffic(rows: u64) -> TestDatabase {
-    let database = database().await;
-    insert::website(&database, "site_demo").await;
-    let site = rowspout::request::WebsiteId::parse("site_demo").expect("an id");
-    rowspout::schema::make_demo_events(&database.config, &site, rows)
-        .await
-        .expect("traffic");
-    database
-}
 
 /// Runs `rowspout export` into a folder of its own.
 fn export_to_file(
@@ -351,6 +340,7 @@ async fn more_exports_than_allowed_are_refused_with_a_time_to_retry() {
     let database = traffic(2_000_000).await;
     let mut settings = config(&database.config);
     settings.max_exports = 1;
+    settings.max_queued = 0;
     let service = TestService::start_with(settings).await;
     let mut stream = TcpStream::connect(service.address)
         .await
