@@ -1,6 +1,6 @@
 //! RowBinary to files, from memory: decoding and encoding together, beside the writers that one would take otherwise,
 //! which are given the same batches. Those get their times as text rendered beforehand, and that is not
-//! measured. Throughput by row; add `-- 'page views'` and the like to run one corpus.
+//! measured. Throughput by row and by byte of RowBinary; add `-- 'page views'` and the like to run one corpus.
 
 #![allow(clippy::unwrap_used)] // a bench that cannot go on ends
 #![allow(missing_docs)] // criterion's macros
@@ -16,27 +16,23 @@ mod support;
 #[path = "support/writers.rs"]
 mod writers;
 
-use support::{CHUNK_BYTES, Corpus, Row, chunks, wire};
-use writers::{arrow_writer, csv_crate, rowspout, serde_json_crate};
-
-fn time(row: &Row) -> String {
-    let zone = chrono::FixedOffset::east_opt(i32::from(row.offset) * 60).unwrap();
-    chrono::DateTime::from_timestamp_millis(row.timestamp)
-        .unwrap()
-        .with_timezone(&zone)
-        .to_rfc3339_opts(chrono::SecondsFormat::AutoSi, false)
-}
+use support::{CHUNK_BYTES, Corpus, chunks, wire};
+use writers::{arrow_writer, csv_crate, rowspout, serde_json_crate, time};
 
 fn benches(criterion: &mut Criterion) {
     for corpus in Corpus::ALL {
         let rows = corpus.rows(corpus.bench_rows());
         let times: Vec<_> = rows.iter().map(time).collect();
-        let chunks = chunks(&wire(&rows), CHUNK_BYTES);
+        let wire = wire(&rows);
+        let chunks = chunks(&wire, CHUNK_BYTES);
         let mut group = criterion.benchmark_group(format!("encode/{}", corpus.name()));
         group
             .measurement_time(Duration::from_secs(4))
             .sample_size(20);
-        group.throughput(Throughput::Elements(rows.len() as u64));
+        group.throughput(Throughput::ElementsAndBytes {
+            elements: rows.len() as u64,
+            bytes: wire.len() as u64,
+        });
         for format in Format::ALL {
             group.bench_function(format!("rowspout {format}"), |bencher| {
                 bencher.iter(|| rowspout(format, black_box(&chunks)));

@@ -50,6 +50,8 @@ CREATE TABLE IF NOT EXISTS api_keys
     hash       String                            COMMENT 'SHA-256 of the key, lower-case hexadecimal; the key itself is nowhere',
     name       String                            COMMENT 'for people',
     sites      Array(String)                     COMMENT 'websites that it opens; empty means all',
+    formats    Array(String)                     COMMENT 'formats that it may export; empty means all',
+    expires_at DateTime64(3, 'UTC') DEFAULT toDateTime64(0, 3, 'UTC') COMMENT 'when it opens nothing any more; 1970 means never',
     created_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when it was made',
     revoked    Bool DEFAULT false                COMMENT 'whether it opens nothing any more',
     version    UInt32 DEFAULT 0                  COMMENT 'counts the rows of one key'
@@ -74,11 +76,11 @@ ENGINE = ReplacingMergeTree(finished_at)
 ORDER BY (website_id, number)
 SETTINGS non_replicated_deduplication_window = 1000;
 
--- What was exported: a row when an export begins, a further one when it ends. Nothing writes it yet.
+-- What was exported: a row when an export begins, further ones while it runs and one when it ends; the highest version holds.
 CREATE TABLE IF NOT EXISTS export_log
 (
     export_id    String                          COMMENT 'the response''s X-Export-Id',
-    key_id       LowCardinality(String)          COMMENT 'api_keys.id; empty on the command line',
+    key_id       LowCardinality(String)          COMMENT 'api_keys.id',
     website_id   LowCardinality(String)          COMMENT 'websites.id',
     format       LowCardinality(String)          COMMENT 'csv, json, ndjson or parquet',
     timezone     LowCardinality(String)          COMMENT 'IANA name',
@@ -90,10 +92,23 @@ CREATE TABLE IF NOT EXISTS export_log
     reason       String                          COMMENT 'why it was aborted',
     rows         UInt64                          COMMENT 'rows in the file',
     bytes        UInt64                          COMMENT 'bytes of the file, before any Content-Encoding',
+    sha256       String                          COMMENT 'of those bytes, lower-case hexadecimal; empty until it is complete',
+    resumes      UInt32                          COMMENT 'how often its reading was taken up again behind the last row',
     started_at   DateTime64(3, 'UTC')            COMMENT 'when the request came',
     finished_at  DateTime64(3, 'UTC')            COMMENT 'when the last byte went; 1970 while it runs',
+    heartbeat_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when this row was written; a running export that is silent for long was lost',
     version      UInt32                          COMMENT 'counts the rows of one export'
 )
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(started_at)
 ORDER BY export_id;
+
+-- Columns that tables of earlier versions lack.
+ALTER TABLE api_keys
+    ADD COLUMN IF NOT EXISTS formats Array(String) COMMENT 'formats that it may export; empty means all' AFTER sites,
+    ADD COLUMN IF NOT EXISTS expires_at DateTime64(3, 'UTC') DEFAULT toDateTime64(0, 3, 'UTC') COMMENT 'when it opens nothing any more; 1970 means never' AFTER formats;
+
+ALTER TABLE export_log
+    ADD COLUMN IF NOT EXISTS sha256 String COMMENT 'of those bytes, lower-case hexadecimal; empty until it is complete' AFTER bytes,
+    ADD COLUMN IF NOT EXISTS resumes UInt32 COMMENT 'how often its reading was taken up again behind the last row' AFTER sha256,
+    ADD COLUMN IF NOT EXISTS heartbeat_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when this row was written; a running export that is silent for long was lost' AFTER finished_at;

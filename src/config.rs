@@ -1,5 +1,11 @@
 //! Settings: flags, then `ROWSPOUT_*` environment, then `rowspout.toml`, then defaults, resolved once.
 
+mod check;
+mod networks;
+
+pub use networks::Networks;
+pub(crate) use networks::masked;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -7,6 +13,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use self::check::{
+    HEAD_BYTES, MAX_CONNECTIONS, MAX_EXPORTS, address, identifier, interface, number, seconds,
+    variable, within,
+};
+use crate::cursor::WireCompression;
 use crate::decode::Wire;
 use crate::error::{Error, Result};
 
@@ -18,14 +29,28 @@ pub const DEFAULT_CLICKHOUSE_URL: &str = "http://127.0.0.1:8123";
 pub const DEFAULT_CLICKHOUSE_DATABASE: &str = "default";
 /// The table or view that events are read from.
 pub const DEFAULT_EVENTS_TABLE: &str = "events";
-/// Exports that run at once; one more is refused with 503.
+/// Exports that run at once; one more waits in the queue.
 pub const DEFAULT_MAX_EXPORTS: usize = 32;
+/// Exports of one key that run or wait at once; one more is refused with 429.
+pub const DEFAULT_MAX_EXPORTS_PER_KEY: usize = 16;
+/// Exports that wait at once; one more is refused with 503.
+pub const DEFAULT_MAX_QUEUED: usize = 64;
+/// Time that an export waits in the queue before it is refused with 503, in seconds.
+pub const DEFAULT_QUEUE_SECONDS: u64 = 10;
+/// Connections at once; one more is refused with 503.
+pub const DEFAULT_MAX_CONNECTIONS: usize = 512;
+/// Longest path and query of a request, in bytes; a longer one is refused with 414.
+pub const DEFAULT_MAX_URI_BYTES: usize = 8 << 10;
+/// All header fields of a request together, in bytes; more are refused with 431.
+pub const DEFAULT_MAX_HEADER_BYTES: usize = 32 << 10;
 /// Longest time that ClickHouse may spend on one export's query, in seconds.
 pub const DEFAULT_MAX_QUERY_SECONDS: u64 = 3_600;
 /// Most memory that ClickHouse may use for one export's query, in bytes.
 pub const DEFAULT_MAX_QUERY_BYTES: u64 = 4 << 30;
 /// Requests that one key may send in a minute; one more is refused with 429.
 pub const DEFAULT_REQUESTS_PER_MINUTE: u32 = 6_000;
+/// Requests with unknown keys that one address may send in a minute before it is slowed.
+pub const DEFAULT_FAILED_ATTEMPTS_PER_MINUTE: u32 = 30;
 /// Time that a client has to send a request's head, in seconds.
 pub const DEFAULT_HEAD_SECONDS: u64 = 10;
 /// Time that a client may take nothing of an export before it is aborted, in seconds.
@@ -34,6 +59,10 @@ pub const DEFAULT_STALL_SECONDS: u64 = 120;
 pub const DEFAULT_GRACE_SECONDS: u64 = 60;
 /// Most cursors that one export may have open at once.
 pub const MAX_PARALLEL: usize = 64;
+/// Time after SIGTERM in which `/readyz` says 503 already and exports are still taken, in seconds.
+pub const DEFAULT_DRAIN_SECONDS: u64 = 0;
+/// How often an export that runs says so in the log, in seconds.
+pub const DEFAULT_HEARTBEAT_SECONDS: u64 = crate::export_log::DEFAULT_HEARTBEAT_SECONDS;
 /// The settings file that is read where no other is named.
 pub const DEFAULT_FILE: &str = "rowspout.toml";
 
@@ -57,22 +86,50 @@ pub struct Layer {
     pub libchdb: Option<PathBuf>,
     /// How rows travel from ClickHouse: `rowbinary` or `native`. [`Wire::default`]
     pub wire: Option<String>,
-    /// Cursors that one export may have open at once. Half as many as there are cores
+    /// Cursors that one export may have open at once. Half as many as there are cores; one with zstd, whose checksum stands
+    /// at the end of a query
     pub parallel: Option<usize>,
+    /// How ClickHouse compresses rows on their way here: `none`, `lz4` or `zstd`. [`WireCompression::default`]
+    pub wire_compression: Option<String>,
     /// Exports that run at once. [`DEFAULT_MAX_EXPORTS`]
     pub max_exports: Option<usize>,
+    /// Exports of one key that run or wait at once. [`DEFAULT_MAX_EXPORTS_PER_KEY`]
+    pub max_exports_per_key: Option<usize>,
+    /// Exports that wait at once. [`DEFAULT_MAX_QUEUED`]
+    pub max_queued: Option<usize>,
+    /// Time that an export waits, in seconds. [`DEFAULT_QUEUE_SECONDS`]
+    pub queue_seconds: Option<u64>,
+    /// Connections at once. [`DEFAULT_MAX_CONNECTIONS`]
+    pub max_connections: Option<usize>,
+    /// Longest path and query, in bytes. [`DEFAULT_MAX_URI_BYTES`]
+    pub max_uri_bytes: Option<usize>,
+    /// All header fields together, in bytes. [`DEFAULT_MAX_HEADER_BYTES`]
+    pub max_header_bytes: Option<usize>,
     /// Longest time of an export's query, in seconds. [`DEFAULT_MAX_QUERY_SECONDS`]
     pub max_query_seconds: Option<u64>,
     /// Most memory of an export's query, in bytes. [`DEFAULT_MAX_QUERY_BYTES`]
     pub max_query_bytes: Option<u64>,
     /// Requests that one key may send in a minute. [`DEFAULT_REQUESTS_PER_MINUTE`]
     pub requests_per_minute: Option<u32>,
+    /// Requests with unknown keys that one address may send. [`DEFAULT_FAILED_ATTEMPTS_PER_MINUTE`]
+    pub failed_attempts_per_minute: Option<u32>,
+    /// Addresses and networks, with commas, of proxies whose `X-Forwarded-For` is believed; none by default.
+    pub trusted_proxies: Option<String>,
     /// Time for a request's head, in seconds. [`DEFAULT_HEAD_SECONDS`]
     pub head_seconds: Option<u64>,
     /// Time that a client may take nothing, in seconds. [`DEFAULT_STALL_SECONDS`]
     pub stall_seconds: Option<u64>,
     /// Time for exports in flight after SIGTERM, in seconds. [`DEFAULT_GRACE_SECONDS`]
     pub grace_seconds: Option<u64>,
+    /// Time after SIGTERM in which exports are still taken, in seconds. [`DEFAULT_DRAIN_SECONDS`]
+    pub drain_seconds: Option<u64>,
+    /// ClickHouse user that writes and reads `export_log`; none takes that of `clickhouse_user`.
+    pub log_user: Option<String>,
+    /// That user's password.
+    pub log_password: Option<String>,
+    /// How often an export that runs says so in `export_log`, in seconds, the same on every instance.
+    /// [`DEFAULT_HEARTBEAT_SECONDS`]
+    pub heartbeat_seconds: Option<u64>,
 }
 
 /// How to reach ClickHouse.
@@ -105,6 +162,7 @@ impl ClickHouse {
         let mut client = clickhouse::Client::default()
             .with_url(&self.url)
             .with_database(&self.database)
+            .with_compression(clickhouse::Compression::None)
             .with_product_info("rowspout", env!("CARGO_PKG_VERSION"));
         if let Some(user) = &self.user {
             client = client.with_user(user);
@@ -113,6 +171,22 @@ impl ClickHouse {
             client = client.with_password(password);
         }
         client
+    }
+}
+
+/// A ClickHouse user.
+#[derive(Clone)]
+pub struct User {
+    /// Its name.
+    pub name: String,
+    /// Its password, if one is sent.
+    pub password: Option<String>,
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The password stays out of every log.
+        f.debug_tuple("User").field(&self.name).finish()
     }
 }
 
@@ -133,20 +207,44 @@ pub struct Config {
     pub wire: Wire,
     /// Cursors that one export may have open at once.
     pub parallel: usize,
+    /// How ClickHouse compresses rows on their way here.
+    pub wire_compression: WireCompression,
     /// Exports that run at once.
     pub max_exports: usize,
+    /// Exports of one key that run or wait at once.
+    pub max_exports_per_key: usize,
+    /// Exports that wait at once.
+    pub max_queued: usize,
+    /// Time that an export waits.
+    pub queue: Duration,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Longest path and query of a request, in bytes.
+    pub max_uri_bytes: usize,
+    /// All header fields of a request together, in bytes.
+    pub max_header_bytes: usize,
     /// Longest time of an export's query.
     pub max_query: Duration,
     /// Most memory of an export's query, in bytes.
     pub max_query_bytes: u64,
     /// Requests that one key may send in a minute.
     pub requests_per_minute: NonZeroU32,
+    /// Requests with unknown keys that one address may send in a minute before it is slowed.
+    pub failed_attempts_per_minute: NonZeroU32,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Networks,
     /// Time for a request's head.
     pub head: Duration,
     /// Time that a client may take nothing of an export.
     pub stall: Duration,
     /// Time for exports in flight after SIGTERM.
     pub grace: Duration,
+    /// Time after SIGTERM in which exports are still taken.
+    pub drain: Duration,
+    /// Who writes and reads `export_log`, where that is not [`Config::clickhouse`]'s user.
+    pub log_user: Option<User>,
+    /// How often an export that runs says so in the log.
+    pub heartbeat: Duration,
 }
 
 impl Config {
@@ -169,18 +267,23 @@ impl Config {
         let named_url = first!(clickhouse_url);
         let clickhouse_named = named_url.is_some();
         let url = named_url.unwrap_or_else(|| DEFAULT_CLICKHOUSE_URL.into());
-        check_url(&url)?;
+        interface(&url)?;
         let events_table = first!(events_table).unwrap_or_else(|| DEFAULT_EVENTS_TABLE.into());
-        check_identifier("events_table", &events_table)?;
+        identifier("events_table", &events_table)?;
         let database =
             first!(clickhouse_database).unwrap_or_else(|| DEFAULT_CLICKHOUSE_DATABASE.into());
-        let max_exports = first!(max_exports).unwrap_or(DEFAULT_MAX_EXPORTS);
-        if !(1..=MAX_EXPORTS).contains(&max_exports) {
-            return Err(Error::usage(format!(
-                "max_exports is {max_exports}: give 1 to {MAX_EXPORTS}"
-            )));
-        }
-        let parallel = first!(parallel).unwrap_or_else(default_parallel);
+        let wire_compression = match first!(wire_compression) {
+            None => WireCompression::default(),
+            Some(name) => WireCompression::from_name(&name).ok_or_else(|| {
+                let names = WireCompression::ALL.map(WireCompression::as_str).join(", ");
+                Error::usage(format!("wire_compression is `{name}`: give one of {names}"))
+            })?,
+        };
+        let parallel = first!(parallel).unwrap_or_else(|| match wire_compression {
+            // A query that others take rows over from is left before the checksum at its end.
+            WireCompression::Zstd => 1,
+            WireCompression::None | WireCompression::Lz4 => default_parallel(),
+        });
         if !(1..=MAX_PARALLEL).contains(&parallel) {
             return Err(Error::usage(format!(
                 "parallel is {parallel}: give 1 to {MAX_PARALLEL}"
@@ -198,8 +301,22 @@ impl Config {
         let requests_per_minute = NonZeroU32::new(requests_per_minute).ok_or_else(|| {
             Error::usage("requests_per_minute is 0, so no key could ever ask: give 1 or more")
         })?;
+        let failed_attempts_per_minute =
+            first!(failed_attempts_per_minute).unwrap_or(DEFAULT_FAILED_ATTEMPTS_PER_MINUTE);
+        let failed_attempts_per_minute = NonZeroU32::new(failed_attempts_per_minute).ok_or_else(|| {
+            Error::usage("failed_attempts_per_minute is 0, so even a first attempt would wait: give 1 or more")
+        })?;
+        let log_user = match (first!(log_user), first!(log_password)) {
+            (Some(name), password) => Some(User { name, password }),
+            (None, None) => None,
+            (None, Some(_)) => {
+                return Err(Error::usage(
+                    "log_password is set without log_user: name the user that it belongs to",
+                ));
+            }
+        };
         Ok(Self {
-            listen: parse_address("listen", &listen)?,
+            listen: address("listen", &listen)?,
             clickhouse: ClickHouse {
                 url,
                 user: first!(clickhouse_user),
@@ -211,13 +328,52 @@ impl Config {
             libchdb: first!(libchdb),
             wire,
             parallel,
-            max_exports,
+            wire_compression,
+            max_exports: within(
+                "max_exports",
+                first!(max_exports).unwrap_or(DEFAULT_MAX_EXPORTS),
+                1..=MAX_EXPORTS,
+            )?,
+            max_exports_per_key: within(
+                "max_exports_per_key",
+                first!(max_exports_per_key).unwrap_or(DEFAULT_MAX_EXPORTS_PER_KEY),
+                1..=2 * MAX_EXPORTS,
+            )?,
+            max_queued: within(
+                "max_queued",
+                first!(max_queued).unwrap_or(DEFAULT_MAX_QUEUED),
+                0..=MAX_EXPORTS,
+            )?,
+            queue: seconds(
+                "queue_seconds",
+                first!(queue_seconds).unwrap_or(DEFAULT_QUEUE_SECONDS),
+            )?,
+            max_connections: within(
+                "max_connections",
+                first!(max_connections).unwrap_or(DEFAULT_MAX_CONNECTIONS),
+                1..=MAX_CONNECTIONS,
+            )?,
+            max_uri_bytes: within(
+                "max_uri_bytes",
+                first!(max_uri_bytes).unwrap_or(DEFAULT_MAX_URI_BYTES),
+                HEAD_BYTES,
+            )?,
+            max_header_bytes: within(
+                "max_header_bytes",
+                first!(max_header_bytes).unwrap_or(DEFAULT_MAX_HEADER_BYTES),
+                HEAD_BYTES,
+            )?,
             max_query: seconds(
                 "max_query_seconds",
                 first!(max_query_seconds).unwrap_or(DEFAULT_MAX_QUERY_SECONDS),
             )?,
             max_query_bytes: first!(max_query_bytes).unwrap_or(DEFAULT_MAX_QUERY_BYTES),
             requests_per_minute,
+            failed_attempts_per_minute,
+            trusted_proxies: Networks::parse(
+                "trusted_proxies",
+                &first!(trusted_proxies).unwrap_or_default(),
+            )?,
             head: seconds(
                 "head_seconds",
                 first!(head_seconds).unwrap_or(DEFAULT_HEAD_SECONDS),
@@ -230,7 +386,28 @@ impl Config {
                 "grace_seconds",
                 first!(grace_seconds).unwrap_or(DEFAULT_GRACE_SECONDS),
             )?,
+            drain: match first!(drain_seconds).unwrap_or(DEFAULT_DRAIN_SECONDS) {
+                0 => Duration::ZERO,
+                lead => seconds("drain_seconds", lead)?,
+            },
+            log_user,
+            heartbeat: seconds(
+                "heartbeat_seconds",
+                first!(heartbeat_seconds).unwrap_or(DEFAULT_HEARTBEAT_SECONDS),
+            )?,
         })
+    }
+
+    /// How to reach ClickHouse for `export_log`.
+    pub fn log_clickhouse(&self) -> ClickHouse {
+        match &self.log_user {
+            None => self.clickhouse.clone(),
+            Some(user) => ClickHouse {
+                user: Some(user.name.clone()),
+                password: user.password.clone(),
+                ..self.clickhouse.clone()
+            },
+        }
     }
 }
 
@@ -251,13 +428,26 @@ impl Layer {
             libchdb: variable("ROWSPOUT_LIBCHDB")?.map(PathBuf::from),
             wire: variable("ROWSPOUT_WIRE")?,
             parallel: number("ROWSPOUT_PARALLEL")?,
+            wire_compression: variable("ROWSPOUT_WIRE_COMPRESSION")?,
             max_exports: number("ROWSPOUT_MAX_EXPORTS")?,
+            max_exports_per_key: number("ROWSPOUT_MAX_EXPORTS_PER_KEY")?,
+            max_queued: number("ROWSPOUT_MAX_QUEUED")?,
+            queue_seconds: number("ROWSPOUT_QUEUE_SECONDS")?,
+            max_connections: number("ROWSPOUT_MAX_CONNECTIONS")?,
+            max_uri_bytes: number("ROWSPOUT_MAX_URI_BYTES")?,
+            max_header_bytes: number("ROWSPOUT_MAX_HEADER_BYTES")?,
+            drain_seconds: number("ROWSPOUT_DRAIN_SECONDS")?,
             max_query_seconds: number("ROWSPOUT_MAX_QUERY_SECONDS")?,
             max_query_bytes: number("ROWSPOUT_MAX_QUERY_BYTES")?,
             requests_per_minute: number("ROWSPOUT_REQUESTS_PER_MINUTE")?,
+            failed_attempts_per_minute: number("ROWSPOUT_FAILED_ATTEMPTS_PER_MINUTE")?,
+            trusted_proxies: variable("ROWSPOUT_TRUSTED_PROXIES")?,
             head_seconds: number("ROWSPOUT_HEAD_SECONDS")?,
             stall_seconds: number("ROWSPOUT_STALL_SECONDS")?,
             grace_seconds: number("ROWSPOUT_GRACE_SECONDS")?,
+            log_user: variable("ROWSPOUT_LOG_USER")?,
+            log_password: variable("ROWSPOUT_LOG_PASSWORD")?,
+            heartbeat_seconds: number("ROWSPOUT_HEARTBEAT_SECONDS")?,
         })
     }
 
@@ -304,101 +494,4 @@ impl Layer {
 fn default_parallel() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     (cores / 2).clamp(1, MAX_PARALLEL)
-}
-
-/// Longest time that a setting may give, in seconds: a week.
-const MAX_SECONDS: u64 = 7 * 24 * 3_600;
-
-/// Most exports at once that a setting may allow.
-const MAX_EXPORTS: usize = 10_000;
-
-/// Reads a time that must pass some day.
-fn seconds(name: &str, value: u64) -> Result<Duration> {
-    if (1..=MAX_SECONDS).contains(&value) {
-        return Ok(Duration::from_secs(value));
-    }
-    Err(Error::usage(format!(
-        "{name} is {value}: give 1 to {MAX_SECONDS}"
-    )))
-}
-
-/// Checks the address of an HTTP interface. Messages do not repeat it: it may hold a password.
-fn check_url(url: &str) -> Result<()> {
-    let remedy = format!("write it as {DEFAULT_CLICKHOUSE_URL}");
-    let uri: hyper::Uri = url
-        .parse()
-        .map_err(|_| Error::usage(format!("clickhouse_url is not a URL: {remedy}")))?;
-    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
-        return Err(Error::usage(format!(
-            "clickhouse_url is not the address of an HTTP interface: {remedy}"
-        )));
-    }
-    if uri
-        .authority()
-        .is_some_and(|authority| authority.as_str().contains('@'))
-    {
-        return Err(Error::usage(
-            "clickhouse_url holds a user or password, which would stand in logs: give them as clickhouse_user and \
-             clickhouse_password",
-        ));
-    }
-    if uri.query().is_some() {
-        return Err(Error::usage(format!(
-            "clickhouse_url has parameters, which would be dropped: {remedy}"
-        )));
-    }
-    Ok(())
-}
-
-/// Reads `ADDRESS:PORT`.
-fn parse_address(name: &str, text: &str) -> Result<SocketAddr> {
-    use std::net::ToSocketAddrs;
-    text.to_socket_addrs()
-        .ok()
-        .and_then(|mut addresses| addresses.next())
-        .ok_or_else(|| {
-            Error::usage(format!(
-                "{name} `{text}` is not an address and port: write it as {DEFAULT_LISTEN}"
-            ))
-        })
-}
-
-/// Checks `name` or `database.name`, since identifiers cannot be query parameters everywhere.
-fn check_identifier(name: &str, text: &str) -> Result<()> {
-    let part = |part: &str| {
-        !part.is_empty()
-            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-            && !part.as_bytes()[0].is_ascii_digit()
-    };
-    let parts: Vec<_> = text.split('.').collect();
-    if parts.len() <= 2 && parts.into_iter().all(part) {
-        Ok(())
-    } else {
-        Err(Error::usage(format!(
-            "{name} `{text}` is not a table's name: letters, digits and _ are allowed, with one dot behind a database"
-        )))
-    }
-}
-
-fn variable(name: &str) -> Result<Option<String>> {
-    match std::env::var(name) {
-        Ok(value) if value.is_empty() => Ok(None),
-        Ok(value) => Ok(Some(value)),
-        Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(std::env::VarError::NotUnicode(_)) => Err(Error::usage(format!(
-            "the environment variable {name} is not UTF-8"
-        ))),
-    }
-}
-
-fn number<T: std::str::FromStr>(name: &str) -> Result<Option<T>> {
-    variable(name)?
-        .map(|value| {
-            value.parse().map_err(|_| {
-                Error::usage(format!(
-                    "the environment variable {name} is `{value}`, which is not a whole number"
-                ))
-            })
-        })
-        .transpose()
 }

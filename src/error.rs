@@ -85,6 +85,7 @@ struct Inner {
     field: Option<String>,
     detail: Option<String>,
     position: Option<Position>,
+    retry_after: Option<u32>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -97,6 +98,7 @@ impl Error {
             field: None,
             detail: None,
             position: None,
+            retry_after: None,
             source: None,
         }))
     }
@@ -129,6 +131,13 @@ impl Error {
     #[must_use]
     pub fn at(mut self, position: Position) -> Self {
         self.0.position = Some(position);
+        self
+    }
+
+    /// Adds after how many seconds the client may try again.
+    #[must_use]
+    pub fn with_retry_after(mut self, seconds: u32) -> Self {
+        self.0.retry_after = Some(seconds);
         self
     }
 
@@ -165,6 +174,18 @@ impl Error {
     /// Where in the data the error lies.
     pub fn position(&self) -> Option<Position> {
         self.0.position
+    }
+
+    /// After how many seconds the client may try again, where that is known.
+    pub fn retry_after(&self) -> Option<u32> {
+        self.0.retry_after
+    }
+
+    /// The number of ClickHouse's own error, where the details repeat one.
+    pub fn clickhouse_code(&self) -> Option<u32> {
+        let (_, rest) = self.detail()?.split_once("Code: ")?;
+        let (code, _) = rest.split_once('.')?;
+        code.parse().ok()
     }
 
     /// The process's exit code: 2 for wrong usage, 1 for the rest.

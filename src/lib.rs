@@ -28,6 +28,11 @@ pub mod encode;
 
 pub mod export;
 
+// What is kept of an export when it is over.
+pub mod receipt;
+
+pub mod export_log;
+
 // What it stands on: websites and keys, tables, events from files, an engine on the same machine.
 pub mod catalog;
 

@@ -1,36 +1,46 @@
 //! Rowspout against ClickHouse's own formats, live.
 //!
 //! For each format and two tables (parts merged, and three parts that overlap in time) three programs run in turn, each as a
-//! process of its own: `rowspout export` to nowhere; the same cursor drained to nowhere; and ClickHouse's own FORMAT through
-//! the same endpoint (for Parquet, `INSERT INTO FUNCTION file()`). Interleaved, so that a machine whose speed drifts
-//! treats all three alike. Printed are medians: rows a second, wall time, CPU of the program and of the engine, the
-//! program's peak resident memory, and the ratios of wall times pair by pair.
+//! process of its own: `rowspout export`; the same cursor drained to nowhere; and ClickHouse's own FORMAT through
+//! the same endpoint (for Parquet from the embedded engine, `INSERT INTO FUNCTION file()`). Rowspout and the own FORMAT
+//! write to standard output, which is read away here. Interleaved, so that a machine whose speed drifts treats all
+//! alike. Measured are wall time, time to the first byte, CPU of the program and of the engine apart, the program's peak
+//! resident memory, and bytes; printed are medians, spreads and ratios of medians.
 //!
-//! `cargo bench --bench versus [-- --events N] [--runs N] [--format F] [--tables merged|overlapping]`
+//! ```text
+//! cargo bench --bench versus --
+//!   --events N              events in each table
+//!   --runs N                counted runs of each program
+//!   --format F              csv, json, ndjson or parquet; may be repeated [default: all]
+//!   --tables T              merged or overlapping; may be repeated [default: both]
+//!   --wire W                a wire, or both [default: all there are]
+//!   --parallel N            cursors that one export may have open
+//!   --json FILE --svg FILE  the results for programs, and as a picture
+//!   --many N                instead: N exports at once through one service, against one
+//!   --one-row               instead: the latency of a one-row export, against its queries
+//! ```
+//!
+//! The embedded engine is measured, or the server that `ROWSPOUT_CLICKHOUSE_URL` names; databases `versus_merged` and
+//! `versus_overlapping` are made there anew.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a bench that fails may panic
 
+mod compare;
+mod many;
 mod measure;
+mod one_row;
+mod options;
+mod plot;
 mod programs;
+mod proxy;
+mod report;
+mod service;
+mod stats;
 mod tables;
 
-use measure::{Run, median};
-use programs::Program;
-use rowspout::request::Format;
-use tables::Tables;
-
-/// Events unless told otherwise.
-const DEFAULT_EVENTS: u64 = 2_000_000;
-
-/// Counted runs of each program, after one that is not counted.
-const DEFAULT_RUNS: usize = 3;
-
-struct Options {
-    events: u64,
-    runs: usize,
-    formats: Vec<Format>,
-    tables: Vec<Tables>,
-}
+use options::Options;
+use report::Circumstances;
+use tables::{Tables, TestBed};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -46,122 +56,43 @@ fn main() {
         runtime.block_on(programs::child(&arguments[1..]));
         return;
     }
-    let options = options(&arguments);
-    runtime.block_on(compare(&options));
+    runtime.block_on(measure_all(&Options::read(&arguments)));
 }
 
-fn options(arguments: &[String]) -> Options {
-    let mut options = Options {
-        events: DEFAULT_EVENTS,
-        runs: DEFAULT_RUNS,
-        formats: Format::ALL.to_vec(),
-        tables: Tables::ALL.to_vec(),
+async fn measure_all(options: &Options) {
+    let in_service = options.many.is_some() || options.one_row;
+    let tables: &[Tables] = if in_service { &[] } else { &options.tables };
+    let bed = TestBed::prepare(options.events, tables).await;
+    let circumstances = Circumstances {
+        events: options.events,
+        runs: options.runs,
+        parallel: options.parallel,
+        machine: measure::machine(),
+        server: bed
+            .engine_pid()
+            .is_none()
+            .then(|| bed.clickhouse.url.clone()),
     };
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        let mut value = || {
-            arguments
-                .next()
-                .unwrap_or_else(|| panic!("{argument} needs a value"))
-        };
-        match argument.as_str() {
-            "--bench" => {}
-            "--events" => options.events = value().parse().expect("a number"),
-            "--runs" => options.runs = value().parse().expect("a number"),
-            "--format" => {
-                options.formats =
-                    vec![Format::from_name(value()).expect("csv, json, ndjson or parquet")];
-            }
-            "--tables" => {
-                options.tables = vec![Tables::from_name(value()).expect("merged or overlapping")];
-            }
-            other => panic!("there is no option {other}"),
-        }
+    circumstances.print();
+    let mut results = circumstances.json();
+    if let Some(many) = options.many {
+        results["many"] = many::run(&bed, options, many).await;
     }
-    options
-}
-
-async fn compare(options: &Options) {
-    let bed = tables::TestBed::prepare(options.events, &options.tables).await;
-    println!(
-        "{} events, {} counted runs of each, medians; {}",
-        options.events,
-        options.runs,
-        measure::machine()
-    );
-    println!(
-        "{:<9} {:<12} {:<10} {:>10} {:>8} {:>8} {:>8} {:>9} {:>11} {:>11}",
-        "format",
-        "parts",
-        "program",
-        "rows/s",
-        "wall s",
-        "CPU s",
-        "engine s",
-        "peak MiB",
-        "bytes",
-        "wall ratio"
-    );
-    let mut slower = Vec::new();
-    for &tables in &options.tables {
-        for &format in &options.formats {
-            let runs = interleaved(&bed, tables, format, options.runs);
-            let [rowspout, ..] = &runs;
-            for (program, of) in Program::ALL.iter().zip(&runs) {
-                let wall = median(of, |run| run.wall);
-                let ratios: Vec<f64> = rowspout
-                    .iter()
-                    .zip(of)
-                    .map(|(a, b)| a.wall / b.wall)
-                    .collect();
-                let ratio = measure::median_of(ratios);
-                println!(
-                    "{:<9} {:<12} {:<10} {:>10.0} {:>8.2} {:>8.2} {:>8.2} {:>9.1} {:>11.0} {:>11}",
-                    format.as_str(),
-                    tables.as_str(),
-                    program.as_str(),
-                    options.events as f64 / wall,
-                    wall,
-                    median(of, |run| run.cpu),
-                    median(of, |run| run.engine_cpu),
-                    median(of, |run| run.peak_bytes as f64) / f64::from(1 << 20),
-                    median(of, |run| run.bytes as f64),
-                    if *program == Program::Rowspout {
-                        String::new()
-                    } else {
-                        format!("{ratio:.2}")
-                    },
-                );
-                if *program == Program::Own && ratio > 1.0 {
-                    slower.push(format!("{format} over {} parts", tables.as_str()));
-                }
-            }
-        }
+    if options.one_row {
+        results["one_row"] = one_row::run(&bed, options).await;
     }
-    println!("wall ratio: Rowspout's wall time over that program's, median of the pairs");
-    if slower.is_empty() {
-        println!("no format is slower than ClickHouse's own");
-    } else {
-        println!("slower than ClickHouse's own: {}", slower.join(", "));
+    if !in_service {
+        let comparisons = compare::run(&bed, options);
+        report::print(&comparisons);
+        results["comparisons"] = report::json(&comparisons);
+        if let Some(path) = &options.svg {
+            let svg = plot::svg(&comparisons, &circumstances.line());
+            std::fs::write(path, svg).expect("the picture's file");
+        }
     }
     bed.stop();
-}
-
-/// Runs the three programs in turn.
-fn interleaved(
-    bed: &tables::TestBed,
-    tables: Tables,
-    format: Format,
-    runs: usize,
-) -> [Vec<Run>; 3] {
-    let mut measured: [Vec<Run>; 3] = Default::default();
-    for round in 0..=runs {
-        for (program, of) in Program::ALL.iter().zip(&mut measured) {
-            let run = measure::run(program.command(bed, tables, format), bed.engine_pid());
-            if round > 0 {
-                of.push(run);
-            }
-        }
+    if let Some(path) = &options.json {
+        let text = serde_json::to_string_pretty(&results).expect("JSON");
+        std::fs::write(path, text + "\n").expect("the results' file");
     }
-    measured
 }

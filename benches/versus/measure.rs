@@ -1,21 +1,24 @@
-//! Wall time, CPU and peak memory of a process, from outside.
+//! Wall time, first byte, CPU and peak memory of a process, from outside.
 
 use std::io::Read as _;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often a running process's peak memory is read.
-const SAMPLE: Duration = Duration::from_millis(5);
+const SAMPLE: Duration = Duration::from_millis(3);
 
 /// One run of a program.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     /// Seconds from start to exit.
     pub(crate) wall: f64,
+    /// Seconds from start to the first byte on standard output, if there was one.
+    pub(crate) first_byte: Option<f64>,
     /// Seconds of CPU of the program.
     pub(crate) cpu: f64,
-    /// Seconds of CPU of the engine meanwhile.
-    pub(crate) engine_cpu: f64,
+    /// Seconds of CPU of the engine meanwhile, if it is ours.
+    pub(crate) engine_cpu: Option<f64>,
     /// Highest resident memory of the program.
     pub(crate) peak_bytes: u64,
     /// Bytes that it wrote to standard output.
@@ -24,7 +27,7 @@ pub(crate) struct Run {
 
 /// Runs a command to its end, reading its standard output away.
 pub(crate) fn run(mut command: Command, engine_pid: Option<u32>) -> Run {
-    let engine_before = engine_pid.map_or(0.0, cpu_seconds);
+    let engine_before = engine_pid.map(cpu_seconds);
     let children_before = children_cpu();
     let begun = Instant::now();
     let mut child = command
@@ -32,44 +35,43 @@ pub(crate) fn run(mut command: Command, engine_pid: Option<u32>) -> Run {
         .spawn()
         .expect("the program starts");
     let mut output = child.stdout.take().expect("its output");
-    let reader = std::thread::spawn(move || {
+    let ended = AtomicBool::new(false);
+    let pid = child.id();
+    let (status, wall, first_byte, bytes, peak_bytes) = std::thread::scope(|scope| {
+        let sampler = scope.spawn(|| {
+            let mut most = 0;
+            while !ended.load(Ordering::Relaxed) {
+                most = most.max(peak(pid).unwrap_or(0));
+                std::thread::sleep(SAMPLE);
+            }
+            most
+        });
         let mut buffer = vec![0; 1 << 20];
         let mut bytes = 0;
+        let mut first_byte = None;
         loop {
-            match output.read(&mut buffer).expect("its output") {
-                0 => return bytes,
-                read => bytes += read as u64,
+            let read = output.read(&mut buffer).expect("its output");
+            if read == 0 {
+                break;
             }
+            first_byte.get_or_insert_with(|| begun.elapsed().as_secs_f64());
+            bytes += read as u64;
         }
+        let status = child.wait().expect("its end");
+        let wall = begun.elapsed().as_secs_f64();
+        ended.store(true, Ordering::Relaxed);
+        let peak = sampler.join().expect("a figure");
+        (status, wall, first_byte, bytes, peak)
     });
-    let mut peak_bytes = 0;
-    let status = loop {
-        peak_bytes = peak_bytes.max(peak(child.id()).unwrap_or(0));
-        if let Some(status) = child.try_wait().expect("its end") {
-            break status;
-        }
-        std::thread::sleep(SAMPLE);
-    };
-    let wall = begun.elapsed().as_secs_f64();
     assert!(status.success(), "{command:?} failed: {status}");
     Run {
         wall,
+        first_byte,
         cpu: children_cpu() - children_before,
-        engine_cpu: engine_pid.map_or(0.0, cpu_seconds) - engine_before,
+        engine_cpu: engine_before.and_then(|before| Some(cpu_seconds(engine_pid?) - before)),
         peak_bytes,
-        bytes: reader.join().expect("its output"),
+        bytes,
     }
-}
-
-/// The median of one figure of some runs.
-pub(crate) fn median(runs: &[Run], figure: impl Fn(&Run) -> f64) -> f64 {
-    median_of(runs.iter().map(figure).collect())
-}
-
-/// The median, the upper one of two.
-pub(crate) fn median_of(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// What the figures were measured on.
@@ -92,7 +94,7 @@ fn children_cpu() -> f64 {
 }
 
 /// Seconds of CPU that a process took so far.
-fn cpu_seconds(pid: u32) -> f64 {
+pub(crate) fn cpu_seconds(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     ticks(&stat, 11) + ticks(&stat, 12)
 }
@@ -106,7 +108,8 @@ fn ticks(stat: &str, field: usize) -> f64 {
         .map_or(0.0, |ticks| ticks / 100.0)
 }
 
-fn peak(pid: u32) -> Option<u64> {
+/// Highest resident memory of a process so far, in bytes.
+pub(crate) fn peak(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status
         .lines()

@@ -1,9 +1,10 @@
-//! The three programs that are compared.
+//! The programs that are compared, each a process of its own.
 
+use std::io::Write as _;
 use std::process::Command;
 
 use rowspout::catalog::Catalog;
-use rowspout::config::{Config, Layer};
+use rowspout::config::{ClickHouse, Config, Layer};
 use rowspout::cursor::{ByteSource as _, Server};
 use rowspout::demo;
 use rowspout::pushdown::{Form, Parts, Range, columns::COLUMNS};
@@ -14,60 +15,99 @@ use super::tables::{Tables, TestBed, programs_executable};
 /// Marks a start of the bench as one of its own programs.
 pub(crate) const CHILD: &str = "--program";
 
+/// Names the file that ClickHouse itself is to write its Parquet into; without it the file comes as the response.
+const OWN_FILE: &str = "ROWSPOUT_VERSUS_FILE";
+
+/// Bytes that the drained cursor reads ahead, as an export's does.
+const READ_AHEAD_BYTES: usize = 2 << 20;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Program {
-    /// `rowspout export`.
-    Rowspout,
-    /// The same cursor, read to nowhere.
-    Drain,
-    /// ClickHouse's own FORMAT.
+    /// `rowspout export`, over a wire.
+    Rowspout(&'static str),
+    /// The cursor of that wire, read to nowhere.
+    Drain(&'static str),
+    /// ClickHouse's own FORMAT, copied to standard output as a client would.
     Own,
 }
 
 impl Program {
-    pub(crate) const ALL: [Self; 3] = [Self::Rowspout, Self::Drain, Self::Own];
+    /// All that are compared over these wires.
+    pub(crate) fn all(wires: &[&'static str]) -> Vec<Self> {
+        let mut programs = vec![Self::Own];
+        for &wire in wires {
+            programs.extend([Self::Rowspout(wire), Self::Drain(wire)]);
+        }
+        programs
+    }
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Self::Rowspout => "rowspout",
-            Self::Drain => "drain",
+            Self::Rowspout(_) => "rowspout",
+            Self::Drain(_) => "drain",
             Self::Own => "own FORMAT",
         }
     }
 
-    /// The process to measure.
-    pub(crate) fn command(self, bed: &TestBed, tables: Tables, format: Format) -> Command {
+    pub(crate) fn wire(self) -> Option<&'static str> {
+        match self {
+            Self::Rowspout(wire) | Self::Drain(wire) => Some(wire),
+            Self::Own => None,
+        }
+    }
+
+    /// The process to measure, and the file that the engine writes instead of it, if any.
+    pub(crate) fn command(
+        self,
+        bed: &TestBed,
+        tables: Tables,
+        format: Format,
+        parallel: Option<usize>,
+    ) -> (Command, Option<tempfile::TempPath>) {
+        let mut file = None;
         let mut command = match self {
-            Self::Rowspout => {
+            Self::Rowspout(_) => {
                 let mut command = Command::new(programs_executable());
-                command.args([
-                    "export",
-                    "--site",
-                    demo::SITE,
-                    "--start",
-                    demo::START,
-                    "--end",
-                    demo::END,
-                ]);
+                command.args(["export", "--site", demo::SITE]);
+                command.args(["--start", demo::START, "--end", demo::END]);
                 command.args(["--include-bots", "--format", format.as_str()]);
                 command
             }
-            Self::Drain | Self::Own => {
+            Self::Drain(_) | Self::Own => {
                 let mut command = Command::new(std::env::current_exe().expect("this program"));
                 command.args([CHILD, self.as_str(), format.as_str()]);
                 command
             }
         };
-        command
-            .env("ROWSPOUT_CLICKHOUSE_URL", &bed.clickhouse.url)
-            .env("ROWSPOUT_CLICKHOUSE_DATABASE", tables.database());
-        if let Some(user) = &bed.clickhouse.user {
-            command.env("ROWSPOUT_CLICKHOUSE_USER", user);
+        environment(&mut command, &bed.clickhouse, tables);
+        if let Some(wire) = self.wire() {
+            command.env("ROWSPOUT_WIRE", wire);
         }
-        if let Some(password) = &bed.clickhouse.password {
-            command.env("ROWSPOUT_CLICKHOUSE_PASSWORD", password);
+        if let (Self::Rowspout(_), Some(parallel)) = (self, parallel) {
+            command.env("ROWSPOUT_PARALLEL", parallel.to_string());
         }
-        command
+        // The embedded engine formats Parquet whole, in memory; into a file it writes as a server does.
+        if self == Self::Own && format == Format::Parquet && bed.engine_pid().is_some() {
+            let path = tempfile::NamedTempFile::new()
+                .expect("a file")
+                .into_temp_path();
+            command.env(OWN_FILE, &path);
+            file = Some(path);
+        }
+        (command, file)
+    }
+}
+
+/// Points a program at the tables.
+pub(crate) fn environment(command: &mut Command, clickhouse: &ClickHouse, tables: Tables) {
+    command
+        .env("ROWSPOUT_CLICKHOUSE_URL", &clickhouse.url)
+        .env("ROWSPOUT_CLICKHOUSE_DATABASE", tables.database());
+    if let Some(user) = &clickhouse.user {
+        command.env("ROWSPOUT_CLICKHOUSE_USER", user);
+    }
+    if let Some(password) = &clickhouse.password {
+        command.env("ROWSPOUT_CLICKHOUSE_PASSWORD", password);
     }
 }
 
@@ -78,30 +118,34 @@ pub(crate) async fn child(arguments: &[String]) {
         Config::resolve(Layer::default(), environment, Layer::default()).expect("settings");
     let format = Format::from_name(&arguments[1]).expect("a format");
     match arguments[0].as_str() {
-        "drain" => drain(&config, format).await,
+        "drain" => {
+            let site = WebsiteId::parse(demo::SITE).expect("an id");
+            let request = request(&site, demo::START, demo::END, format);
+            let server = Server::new(&config);
+            drain(&Catalog::new(&config.clickhouse), &server, &request).await;
+        }
         _ => own_format(&config, format).await,
     }
 }
 
-/// Reads an export's cursor to its end.
-async fn drain(config: &Config, format: Format) {
-    let site = WebsiteId::parse(demo::SITE).expect("an id");
+/// All events of a website in some days.
+pub(crate) fn request(site: &WebsiteId, start: &str, end: &str, format: Format) -> ExportRequest {
     let pairs = [
-        ("start_date", demo::START),
-        ("end_date", demo::END),
+        ("start_date", start),
+        ("end_date", end),
         ("format", format.as_str()),
         ("include_bots", "true"),
     ];
-    let request = ExportRequest::from_pairs(
+    ExportRequest::from_pairs(
         site.clone(),
         pairs.map(|(name, value)| (name.to_owned(), value.to_owned())),
     )
-    .expect("a request");
-    let fence = Catalog::new(&config.clickhouse)
-        .fence(&site)
-        .await
-        .expect("a fence");
-    let server = Server::new(config);
+    .expect("a request")
+}
+
+/// Sends an export's queries and reads its rows to nowhere.
+pub(crate) async fn drain(catalog: &Catalog, server: &Server, request: &ExportRequest) {
+    let fence = catalog.fence(&request.website).await.expect("a fence");
     server.check_table().await.expect("a table as expected");
     let whole = Range::whole(&request.window);
     let name = "versus-drain".into();
@@ -111,7 +155,7 @@ async fn drain(config: &Config, format: Format) {
             fence,
             whole,
             Form::Packed(Parts::Unknown),
-            2 << 20,
+            READ_AHEAD_BYTES,
             name,
         )
         .expect("a cursor");
@@ -130,24 +174,29 @@ async fn own_format(config: &Config, format: Format) {
         demo::START,
         demo::END
     );
-    let form = match format {
-        Format::Csv => "CSVWithNames",
-        Format::Json | Format::Ndjson => "JSONEachRow",
-        Format::Parquet => {
-            let folder = tempfile::tempdir().expect("a folder");
-            let path = folder.path().join("own.parquet");
-            let sql = format!(
-                "INSERT INTO FUNCTION file('{}', 'Parquet') {select} \
-                 SETTINGS output_format_parquet_compression_method = 'zstd', engine_file_truncate_on_insert = 1",
-                path.display()
-            );
-            client.query_raw(&sql).execute().await.expect("a file");
-            return;
-        }
+    const ZSTD: &str = "output_format_parquet_compression_method = 'zstd'";
+    let (form, settings) = match format {
+        Format::Csv => ("CSVWithNames", String::new()),
+        Format::Json | Format::Ndjson => ("JSONEachRow", String::new()),
+        Format::Parquet => ("Parquet", format!(" SETTINGS {ZSTD}")),
     };
+    if let Ok(path) = std::env::var(OWN_FILE) {
+        let sql = format!(
+            "INSERT INTO FUNCTION file('{path}', 'Parquet') {select} SETTINGS {ZSTD}, engine_file_truncate_on_insert = 1"
+        );
+        client.query_raw(&sql).execute().await.expect("a file");
+        return;
+    }
     let mut cursor = client
-        .query_raw(&select)
+        .query_raw(&format!("{select}{settings}"))
         .fetch_bytes(form)
         .expect("a cursor");
-    while cursor.next().await.expect("a chunk").is_some() {}
+    // Not the library's handle, which looks for lines.
+    let mut out = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/stdout")
+        .expect("standard output");
+    while let Some(chunk) = cursor.next().await.expect("a chunk") {
+        out.write_all(&chunk).expect("standard output");
+    }
 }

@@ -8,6 +8,9 @@ use rowspout::engine::process::{EngineCommand, EngineProcess};
 use rowspout::request::WebsiteId;
 use rowspout::schema;
 
+/// A website of one event.
+pub(crate) const SITE_OF_ONE: &str = "site_one";
+
 /// How the events lie in parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tables {
@@ -68,6 +71,7 @@ impl TestBed {
                 engine: Some((engine, folder)),
             }
         };
+        // The overlapping parts are made from the merged ones.
         for wanted in [Tables::Merged, Tables::Overlapping] {
             if wanted == Tables::Merged || tables.contains(&wanted) {
                 bed.fill(wanted, events).await;
@@ -116,6 +120,27 @@ impl TestBed {
             .await
             .expect("a count");
         eprintln!("{events} events in {parts} {} parts", tables.as_str());
+    }
+
+    /// Adds [`SITE_OF_ONE`] to the merged tables.
+    pub(crate) async fn add_site_of_one(&self) {
+        let mut clickhouse = self.clickhouse.clone();
+        clickhouse.database = Tables::Merged.database();
+        let site = WebsiteId::parse(SITE_OF_ONE).expect("an id");
+        Catalog::new(&clickhouse)
+            .add_website(&site, "One event", "UTC")
+            .await
+            .expect("a website");
+        clickhouse
+            .client()
+            .query_raw(&format!(
+                "INSERT INTO events SELECT * REPLACE ('{SITE_OF_ONE}' AS website_id) FROM events \
+                 WHERE website_id = '{}' LIMIT 1",
+                demo::SITE
+            ))
+            .execute()
+            .await
+            .expect("an event");
     }
 
     /// The engine's process, if it is ours.

@@ -4,11 +4,11 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::{Catalog, check_name};
+use super::{Catalog, KeyLimits, check_name, or_old_tables};
 use crate::cursor::failure;
 use crate::error::{Error, ErrorKind, Result};
 use crate::random;
-use crate::request::WebsiteId;
+use crate::request::{Format, WebsiteId};
 
 /// What every key begins with.
 const PREFIX: &str = "spk_selfhosted_";
@@ -31,9 +31,16 @@ pub struct KeyRecord {
     pub id: String,
     /// The websites that it opens; none means all.
     pub sites: Vec<String>,
+    /// The formats that it may export; none means all.
+    pub formats: Vec<String>,
 }
 
 impl KeyRecord {
+    /// Whether the key may export a format.
+    pub fn may_write(&self, format: Format) -> bool {
+        self.formats.is_empty() || self.formats.iter().any(|opened| opened == format.as_str())
+    }
+
     /// Whether the key opens a website.
     pub fn opens(&self, site: &str) -> bool {
         self.sites.is_empty() || self.sites.iter().any(|opened| opened == site)
@@ -51,8 +58,14 @@ pub struct KeyInfo {
     pub sites: Vec<String>,
     /// When it was made, RFC 3339.
     pub created: String,
-    /// Whether it opens nothing any more.
+    /// Whether it was revoked and opens nothing any more.
     pub revoked: bool,
+    /// The formats that it may export; none means all.
+    pub formats: Vec<String>,
+    /// When it expires, RFC 3339; empty means never.
+    pub expires: String,
+    /// Whether that has passed.
+    pub expired: bool,
 }
 
 #[derive(clickhouse::Row, Deserialize)]
@@ -60,15 +73,31 @@ struct FoundKey {
     id: String,
     hash: String,
     sites: Vec<String>,
+    formats: Vec<String>,
 }
 
 impl Catalog {
+    /// Makes a key for all formats that never expires, as [`Catalog::create_limited_key`] does.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn create_key(&self, sites: &[String], name: &str) -> Result<String> {
+        let limits = KeyLimits::default();
+        self.create_limited_key(sites, name, &limits).await
+    }
+
     /// Makes a key and returns it: the only time that it can be read.
     ///
     /// # Errors
     ///
     /// One of the websites does not exist, the name holds control characters, or ClickHouse cannot be reached.
-    pub async fn create_key(&self, sites: &[String], name: &str) -> Result<String> {
+    pub async fn create_limited_key(
+        &self,
+        sites: &[String],
+        name: &str,
+        limits: &KeyLimits,
+    ) -> Result<String> {
         check_name(name)?;
         for site in sites {
             let id = WebsiteId::parse(site).ok_or_else(|| {
@@ -85,18 +114,26 @@ impl Catalog {
                 ));
             }
         }
+        let formats: Vec<_> = limits
+            .formats
+            .iter()
+            .map(|format| format.as_str())
+            .collect();
         let secret: [u8; 16] = random::bytes()?;
         let id: [u8; 4] = random::bytes()?;
         let plain = format!("{PREFIX}{}", random::hex(&secret));
         self.client
             .query_raw(
-                "INSERT INTO api_keys (id, hash, name, sites) \
-                 SELECT {id:String}, {hash:String}, {name:String}, {sites:Array(String)}",
+                "INSERT INTO api_keys (id, hash, name, sites, formats, expires_at) \
+                 SELECT {id:String}, {hash:String}, {name:String}, {sites:Array(String)}, {formats:Array(String)}, \
+                 fromUnixTimestamp64Milli({expires:Int64}, 'UTC')",
             )
             .param("id", format!("key_{}", random::hex(&id)))
             .param("hash", KeyHash::of(&plain).0)
             .param("name", name)
             .param("sites", sites)
+            .param("formats", formats)
+            .param("expires", limits.expires.map_or(0, |moment| moment.0))
             .execute()
             .await
             .map_err(|error| self.failed(error))?;
@@ -112,7 +149,11 @@ impl Catalog {
         self.client
             .query_raw(
                 "SELECT id, argMax(api_keys.name, version) AS name, argMax(api_keys.sites, version) AS sites, \
-                 formatDateTime(min(created_at), '%Y-%m-%dT%H:%i:%SZ') AS created, max(api_keys.revoked) AS revoked \
+                 formatDateTime(min(created_at), '%Y-%m-%dT%H:%i:%SZ') AS created, max(api_keys.revoked) AS revoked, \
+                 argMax(api_keys.formats, version) AS formats, \
+                 if(toUnixTimestamp64Milli(argMax(expires_at, version)) = 0, '', \
+                    formatDateTime(argMax(expires_at, version), '%Y-%m-%dT%H:%i:%SZ')) AS expires, \
+                 toBool(expires != '' AND argMax(expires_at, version) <= now64(3)) AS expired \
                  FROM api_keys GROUP BY hash, id ORDER BY min(created_at), id",
             )
             .fetch_all::<KeyInfo>()
@@ -145,8 +186,8 @@ impl Catalog {
             Some(false) => self
                 .client
                 .query_raw(
-                    "INSERT INTO api_keys (id, hash, name, sites, created_at, revoked, version) \
-                     SELECT id, hash, name, sites, created_at, true, version + 1 \
+                    "INSERT INTO api_keys (id, hash, name, sites, formats, expires_at, created_at, revoked, version) \
+                     SELECT id, hash, name, sites, formats, expires_at, created_at, true, version + 1 \
                      FROM api_keys FINAL WHERE id = {id:String}",
                 )
                 .param("id", id)
@@ -156,7 +197,7 @@ impl Catalog {
         }
     }
 
-    /// The key of this hash, if there is one that was not revoked.
+    /// The key of this hash, if there is one that was not revoked and has not expired by ClickHouse's clock.
     ///
     /// Any row that says revoked is enough, whatever the server's profile does to `FINAL` and to the order of filters.
     ///
@@ -167,18 +208,23 @@ impl Catalog {
         let answer = self
             .client
             .query_raw(
-                "SELECT id, hash, argMax(api_keys.sites, version) AS sites FROM api_keys \
-                 WHERE hash = {hash:String} GROUP BY id, hash HAVING NOT max(revoked)",
+                "SELECT id, hash, argMax(api_keys.sites, version) AS sites, \
+                 argMax(api_keys.formats, version) AS formats FROM api_keys \
+                 WHERE hash = {hash:String} GROUP BY id, hash HAVING NOT max(revoked) \
+                 AND (toUnixTimestamp64Milli(argMax(expires_at, version)) = 0 OR argMax(expires_at, version) > now64(3))",
             )
             .param("hash", hash.0.as_str())
             .fetch_optional::<FoundKey>();
-        let found = failure::in_time(answer, &self.url).await?;
+        let found = failure::in_time(answer, &self.url)
+            .await
+            .map_err(or_old_tables)?;
         // ClickHouse compared the hashes already; this comparison tells nothing by the time it takes.
         Ok(found
             .filter(|found| found.hash.as_bytes().ct_eq(hash.0.as_bytes()).into())
             .map(|found| KeyRecord {
                 id: found.id,
                 sites: found.sites,
+                formats: found.formats,
             }))
     }
 }

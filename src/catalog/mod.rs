@@ -1,9 +1,11 @@
 //! Websites and keys, as ClickHouse holds them. Keeps nothing itself.
 
 mod keys;
+mod limits;
 mod websites;
 
 pub use keys::{KeyHash, KeyInfo, KeyRecord};
+pub use limits::KeyLimits;
 pub use websites::Website;
 
 use crate::config::ClickHouse;
@@ -41,7 +43,21 @@ impl Catalog {
     }
 
     fn failed(&self, error: clickhouse::error::Error) -> Error {
-        failure::from_clickhouse(error, &self.url)
+        or_old_tables(failure::from_clickhouse(error, &self.url))
+    }
+}
+
+/// ClickHouse's codes for a column that a table does not have.
+const UNKNOWN_COLUMN: [u32; 2] = [16, 47];
+
+/// The error, with its remedy where the tables are those of an earlier version.
+fn or_old_tables(error: Error) -> Error {
+    match error.clickhouse_code() {
+        Some(code) if UNKNOWN_COLUMN.contains(&code) => {
+            Error::internal("a table is that of an earlier version: run `rowspout schema apply`")
+                .with_source(error)
+        }
+        _ => error,
     }
 }
 

@@ -10,6 +10,7 @@ use super::serve::listen;
 use crate::config::Config;
 use crate::demo::{self, Demo};
 use crate::error::{Error, Result};
+use crate::export::ExportId;
 use crate::request::Format;
 use crate::serve::{self, Service};
 use crate::shutdown::shutdown_signal;
@@ -58,8 +59,8 @@ async fn once(demo: &Demo, folder: &Path) -> Result<()> {
         let request = demo.request(format)?;
         let path = folder.join(request.file_name());
         let begun = Instant::now();
-        let export = super::export::begin(&demo.config, request).await?;
-        let written = super::export::write(export, Some(&path)).await?;
+        let export = super::export::begin(&demo.config, ExportId::random()?, request).await?;
+        let written = super::export::write(export, Some(&path), None).await?;
         let seconds = begun.elapsed().as_secs_f64();
         print(format_args!(
             "{:<8} {:>12} {:>14} {seconds:>9.2} {:>12.0}",

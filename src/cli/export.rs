@@ -7,11 +7,13 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
+use super::appearing::{Appearing, unwritable};
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::cursor::Server;
 use crate::error::{Error, Result};
 use crate::export::{Export, ExportId};
+use crate::receipt::{BodyDigest, Moment, Receipt, Sha256Hex, Status};
 use crate::request::{ExportRequest, Format, WebsiteId};
 use crate::shutdown::shutdown_signal;
 
@@ -42,21 +44,58 @@ pub(super) struct ExportArgs {
     /// File, instead of standard output; it appears when it is complete
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write the export's receipt: rows, bytes, SHA-256; `rowspout verify` checks the file by it
+    #[arg(long, value_name = "FILE")]
+    receipt: Option<PathBuf>,
 }
 
 pub(super) async fn run(args: ExportArgs, config: &Config) -> Result<()> {
     let output = args.output.clone();
+    let receipt_path = args.receipt.clone();
+    if receipt_path.is_some() && receipt_path == output {
+        return Err(Error::usage(
+            "--receipt names the same file as -o: give it another name, such as one that ends in .receipt.json",
+        ));
+    }
     let request = request(args)?;
     if output.is_none() && request.format == Format::Parquet && std::io::stdout().is_terminal() {
         return Err(Error::usage(
             "Parquet is not text for a terminal: give a file with -o, or redirect standard output",
         ));
     }
-    let export = begin(config, request).await?;
-    tokio::select! {
-        written = write(export, output.as_deref()) => written.map(drop),
-        () = shutdown_signal() => Err(Error::internal("the export was interrupted")),
+    // Before the export, so that a folder that cannot be written costs nothing.
+    let receipt_file = receipt_path.as_deref().map(Appearing::at).transpose()?;
+    let id = ExportId::random()?;
+    let begun = Receipt::begin(&id, &request);
+    let export = begin(config, id, request).await?;
+    let digest = receipt_file.as_ref().map(|_| BodyDigest::begin());
+    let written = tokio::select! {
+        written = write(export, output.as_deref(), digest) => written?,
+        () = shutdown_signal() => return Err(Error::internal("the export was interrupted")),
+    };
+    match receipt_file {
+        Some(file) => write_receipt(file, begun, written).await,
+        None => Ok(()),
     }
+}
+
+/// Writes the receipt of a complete export.
+async fn write_receipt(mut file: Appearing, begun: Receipt, written: Written) -> Result<()> {
+    let receipt = Receipt {
+        status: Status::Complete,
+        rows: written.rows,
+        bytes: written.bytes,
+        sha256: written.sha256,
+        resumes: written.resumes,
+        finished: Some(Moment::now()),
+        ..begun
+    };
+    let mut json = serde_json::to_vec_pretty(&receipt)
+        .map_err(|error| Error::internal("the receipt cannot be written").with_source(error))?;
+    json.push(b'\n');
+    let written = file.file().write_all(&json).await;
+    written.map_err(|error| Error::internal("the receipt cannot be written").with_source(error))?;
+    file.appear().await
 }
 
 /// Endings of files that Rowspout does not write.
@@ -66,28 +105,32 @@ const COMPRESSED: [&str; 6] = ["gz", "zst", "bz2", "xz", "br", "zip"];
 pub(super) struct Written {
     pub(super) rows: u64,
     pub(super) bytes: u64,
+    pub(super) resumes: u32,
+    /// Where a digest was asked for.
+    pub(super) sha256: Option<Sha256Hex>,
 }
 
 /// Begins an export of a website that exists.
-pub(super) async fn begin(config: &Config, request: ExportRequest) -> Result<Export> {
+pub(super) async fn begin(config: &Config, id: ExportId, request: ExportRequest) -> Result<Export> {
     let catalog = Catalog::new(&config.clickhouse);
     let fence = catalog.fence(&request.website).await?;
-    Export::begin(ExportId::random()?, request, Server::new(config), fence).await
+    Export::begin(id, request, Server::new(config), fence).await
 }
 
 /// Writes an export into a file that appears when it is complete, or to standard output.
-pub(super) async fn write(export: Export, output: Option<&Path>) -> Result<Written> {
+pub(super) async fn write(
+    export: Export,
+    output: Option<&Path>,
+    digest: Option<BodyDigest>,
+) -> Result<Written> {
     let Some(path) = output else {
         let name = "standard output";
-        return copy(export, &mut tokio::io::stdout(), name).await;
+        return copy(export, &mut tokio::io::stdout(), name, digest).await;
     };
     // A link stays one: what it leads to is written.
     let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let path = target.as_path();
     let name = path.display().to_string();
-    let unwritable = |error: std::io::Error| {
-        Error::internal(format!("{} cannot be written", path.display())).with_source(error)
-    };
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => {
             return Err(Error::usage(format!(
@@ -100,32 +143,14 @@ pub(super) async fn write(export: Export, output: Option<&Path>) -> Result<Writt
                 .write(true)
                 .open(path)
                 .await
-                .map_err(unwritable)?;
-            return copy(export, &mut file, &name).await;
+                .map_err(|error| unwritable(path, error))?;
+            return copy(export, &mut file, &name, digest).await;
         }
         _ => {}
     }
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".rowspout-").suffix(".part");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        // As any newly made file, less the user's umask; a temporary one would be its owner's alone.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let file = builder.tempfile_in(folder).map_err(unwritable)?;
-    let (file, temporary) = file.into_parts();
-    let mut file = tokio::fs::File::from_std(file);
-    let written = copy(export, &mut file, &name).await?;
-    // A name must never stand for bytes that a power cut can take back.
-    file.sync_all().await.map_err(unwritable)?;
-    temporary
-        .persist(path)
-        .map_err(|error| unwritable(error.error))?;
+    let mut file = Appearing::at(path)?;
+    let written = copy(export, file.file(), &name, digest).await?;
+    file.appear().await?;
     Ok(written)
 }
 
@@ -133,6 +158,7 @@ async fn copy(
     mut export: Export,
     to: &mut (impl AsyncWrite + Unpin),
     name: &str,
+    digest: Option<BodyDigest>,
 ) -> Result<Written> {
     let unwritable = |error: std::io::Error| {
         Error::internal(format!("{name} cannot be written")).with_source(error)
@@ -145,6 +171,9 @@ async fn copy(
     }
     let mut bytes = 0;
     while let Some(chunk) = export.next_chunk().await? {
+        if let Some(digest) = &digest {
+            digest.push(chunk.clone()).await?;
+        }
         to.write_all(&chunk).await.map_err(unwritable)?;
         bytes += chunk.len() as u64;
         bar.set_position(bytes);
@@ -152,9 +181,15 @@ async fn copy(
     }
     to.flush().await.map_err(unwritable)?;
     bar.finish_and_clear();
+    let sha256 = match digest {
+        Some(digest) => Some(digest.finish().await?),
+        None => None,
+    };
     Ok(Written {
         rows: export.rows(),
         bytes,
+        resumes: export.resumes(),
+        sha256,
     })
 }
 

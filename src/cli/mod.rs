@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand, none with logic of its own.
 
+mod appearing;
 mod demo;
 mod engine;
 mod export;
@@ -8,6 +9,7 @@ mod load;
 mod schema;
 mod serve;
 mod site;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -44,6 +46,8 @@ enum Command {
     Load(load::LoadArgs),
     /// Writes a website's events into a file, without a server
     Export(export::ExportArgs),
+    /// Says whether a file is the one that a receipt speaks of
+    Verify(verify::VerifyArgs),
 }
 
 /// Settings that every command understands. The password has no flag: other users could read it in the process list.
@@ -129,6 +133,7 @@ pub fn run() -> Result<()> {
             Command::Key(args) => key::run(args, &config).await,
             Command::Load(args) => load::run(args, &config).await,
             Command::Export(args) => export::run(args, &config).await,
+            Command::Verify(args) => verify::run(args).await,
         }
     });
     // A thread that waits for a blocked reader of standard output must not hold the process.

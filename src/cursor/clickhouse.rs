@@ -6,6 +6,7 @@ use std::time::Duration;
 use clickhouse::query::Query;
 use tokio::sync::{OnceCell, Semaphore};
 
+use super::WireCompression;
 use super::kill::Kill;
 use super::table::TableFacts;
 use super::{RowCursor, failure};
@@ -26,6 +27,8 @@ pub struct Server {
     pub(super) facts: Arc<OnceCell<TableFacts>>,
     /// How rows travel.
     pub(super) wire: Wire,
+    /// Whether a cursor may be left before its end: what comes compressed with zstd has its checksum there.
+    pub(super) divides: bool,
     /// Most cursors that one export has open at once.
     pub(super) parallel: usize,
     /// Cursors that all exports together may have open beyond the one that each of them reads from.
@@ -54,12 +57,13 @@ impl Server {
     /// The server, table and limits of the settings.
     pub fn new(config: &Config) -> Self {
         Self {
-            client: config.clickhouse.client(),
+            client: config.wire_compression.asked_by(config.clickhouse.client()),
             url: config.clickhouse.url.as_str().into(),
             table: config.events_table.as_str().into(),
             database: config.clickhouse.database.as_str().into(),
             facts: Arc::default(),
             wire: config.wire,
+            divides: config.parallel > 1 || config.wire_compression != WireCompression::Zstd,
             parallel: config.parallel,
             extra: Arc::new(Semaphore::new(config.parallel - 1)),
             max_query: config.max_query,

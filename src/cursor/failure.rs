@@ -46,6 +46,13 @@ pub fn from_clickhouse(error: ClientError, url: &str) -> Error {
             Error::new(ErrorKind::Unavailable, "ClickHouse did not answer in time")
                 .with_detail(format!("at {url}"))
         }
+        // Only text may lead astray; what does not decompress was damaged, and rows before it may have been.
+        ClientError::Decompression(source) => Error::new(
+            ErrorKind::Unavailable,
+            "ClickHouse's answer was damaged on its way: try again",
+        )
+        .with_detail(format!("from {url}"))
+        .with_source(source),
         other => Error::internal("ClickHouse's answer could not be used").with_source(other),
     }
 }

@@ -5,6 +5,7 @@
 //! beyond waits in the socket, and behind it ClickHouse itself waits.
 
 mod clickhouse;
+mod compression;
 pub mod failure;
 mod kill;
 mod plan;
@@ -15,6 +16,7 @@ mod table;
 mod unhex;
 
 pub use self::clickhouse::{Proof, Server};
+pub use compression::WireCompression;
 pub use plan::{Counts, Plan, Planning};
 pub use ranges::Ranges;
 pub use replay::Replay;

@@ -163,7 +163,7 @@ impl Ranges {
         if let Some(mut planning) = self.planning.take_if(|planning| planning.is_ready()) {
             self.take_plan(&mut planning).await;
         }
-        let Some(plan) = &self.plan else {
+        let Some(plan) = self.plan.as_ref().filter(|_| self.server.divides) else {
             return Ok(());
         };
         let range_rows = self.range_rows(rows);

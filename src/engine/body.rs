@@ -77,13 +77,15 @@ impl ResultBody {
         }
     }
 
-    fn fail(&mut self, exception: &Exception) -> Frame<Bytes> {
+    /// The exception's frame; a compressed result brings it compressed, unless it was this body that failed: then the plain
+    /// one breaks the compressed stream, as it should.
+    fn fail(&mut self, exception: &Exception, compressed: Option<Bytes>) -> Frame<Bytes> {
         let (written, signal) = oneshot::channel();
         self.state = State::Failing(signal);
         // A thread that waits for room in the channel learns by this that nobody reads on.
         self.parts.close();
         Frame::data(Bytes::from_owner(LastFrame {
-            bytes: exception.frame(&self.tag),
+            bytes: compressed.unwrap_or_else(|| exception.frame(&self.tag)),
             _written: written,
         }))
     }
@@ -115,7 +117,7 @@ impl Body for ResponseBody {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
         if body.cancelled.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Some(Ok(body.fail(&Exception::cancelled()))));
+            return Poll::Ready(Some(Ok(body.fail(&Exception::cancelled(), None))));
         }
         Poll::Ready(match ready!(body.parts.poll_recv(cx)) {
             Some(Part::Data(bytes)) => Some(Ok(Frame::data(bytes))),
@@ -123,9 +125,9 @@ impl Body for ResponseBody {
                 body.state = State::Ended;
                 None
             }
-            Some(Part::Failed(exception)) => Some(Ok(body.fail(&exception))),
+            Some(Part::Failed(exception, frame)) => Some(Ok(body.fail(&exception, frame))),
             None => Some(Ok(
-                body.fail(&Exception::internal("The query's thread is gone"))
+                body.fail(&Exception::internal("The query's thread is gone"), None)
             )),
         })
     }

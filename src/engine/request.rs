@@ -33,6 +33,8 @@ pub(crate) struct Parameters {
     pub(crate) wait_end_of_query: bool,
     /// `param_NAME` by `NAME`.
     pub(crate) query_parameters: Vec<(String, String)>,
+    /// How the result is compressed, if the client wants that.
+    pub(crate) compression: Option<Compression>,
     /// Database and settings.
     pub(crate) session: SessionOptions,
     /// What this interface cannot do, if that was asked for.
@@ -112,6 +114,14 @@ impl Parameters {
         if method != Method::POST && self.setting("readonly") != Some("1") {
             self.session.settings.retain(|(name, _)| name != "readonly");
             self.session.settings.push(("readonly".into(), "2".into()));
+        }
+    }
+
+    /// Takes the client's `Accept-Encoding`, if its settings allow that: a result that waits for its end is not compressed.
+    pub(crate) fn accept(&mut self, headers: &HeaderMap) {
+        let allowed = matches!(self.setting("enable_http_compression"), Some("1" | "true"));
+        if allowed && !self.wait_end_of_query {
+            self.compression = Compression::accepted(headers);
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_ENCODING, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::oneshot;
 
@@ -81,6 +81,7 @@ impl Service {
         let body = RequestBody::new(&parts.headers, body)?;
         let body = read_form(&parts.headers, body, &mut parameters).await?;
         parameters.restrict(&parts.method);
+        parameters.accept(&parts.headers);
         head.query_id = parameters.query_id.clone().unwrap_or_else(random_uuid);
 
         let mut statement = Statement::read(&parameters.query);
@@ -140,6 +141,8 @@ impl Service {
             parameters: parameters.query_parameters,
             session: parameters.session,
             framing,
+            compression: parameters.compression,
+            tag: head.tag.clone(),
         };
         let mut parts = read::start(Arc::clone(&self.sessions), read, entered)?;
         let mut waiting = Vec::new();
@@ -160,14 +163,19 @@ impl Service {
                 }
                 Some(Part::Data(bytes)) => {
                     let body = ResultBody::new(bytes, parts, client, head.tag.clone());
-                    Ok(Response::new(ResponseBody::Stream(Box::new(body))))
+                    let mut response = Response::new(ResponseBody::Stream(Box::new(body)));
+                    if let Some(compression) = parameters.compression {
+                        let headers = response.headers_mut();
+                        headers.insert(CONTENT_ENCODING, compression.header());
+                    }
+                    Ok(response)
                 }
                 Some(Part::End(progress)) => {
                     let mut response = Response::new(ResponseBody::text(waiting));
                     summarize(response.headers_mut(), &progress);
                     Ok(response)
                 }
-                Some(Part::Failed(exception)) => Err(exception),
+                Some(Part::Failed(exception, _)) => Err(exception),
                 None => Err(Exception::internal("The query's thread is gone")),
             };
         }

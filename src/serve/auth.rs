@@ -1,15 +1,19 @@
 //! Who asks: the Bearer key, looked up by its hash and remembered for a moment.
 
 use std::collections::HashMap;
-use std::num::NonZeroU32;
+use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
 
+use super::attempts::Attempts;
+use super::metrics::{self, Limit};
 use crate::catalog::{Catalog, KeyHash, KeyRecord};
+use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a key that was found is believed. Its absence is never remembered.
@@ -22,37 +26,47 @@ const MAX_REMEMBERED: usize = 1_024;
 pub(super) struct Keys {
     found: Mutex<HashMap<KeyHash, (Instant, KeyRecord)>>,
     rate: DefaultKeyedRateLimiter<String>,
+    attempts: Attempts,
 }
 
 impl Keys {
-    pub(super) fn new(requests_per_minute: NonZeroU32) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         Self {
             found: Mutex::default(),
-            rate: RateLimiter::keyed(Quota::per_minute(requests_per_minute)),
+            rate: RateLimiter::keyed(Quota::per_minute(config.requests_per_minute)),
+            attempts: Attempts::new(config.failed_attempts_per_minute.get()),
         }
     }
 
-    /// The key of a request, within its rate.
+    /// The key of a request, within its rate. `client` is where the request comes from.
     pub(super) async fn authenticate(
         &self,
         catalog: &Catalog,
         headers: &HeaderMap,
+        client: IpAddr,
     ) -> Result<KeyRecord> {
         let plain = bearer(headers).ok_or_else(no_key)?;
         let hash = KeyHash::of(plain);
         let record = match self.remembered(&hash) {
             Some(record) => record,
             None => {
-                let record = catalog.find_key(&hash).await?.ok_or_else(unknown_key)?;
+                let attempt = self.attempts.begin(client).await?;
+                let Some(record) = catalog.find_key(&hash).await? else {
+                    attempt.failed();
+                    return Err(unknown_key());
+                };
                 self.remember(hash, record.clone());
                 record
             }
         };
-        if self.rate.check_key(&record.id).is_err() {
+        if let Err(early) = self.rate.check_key(&record.id) {
+            metrics::limit_hit(Limit::RequestsPerMinute);
+            let wait = early.wait_time_from(DefaultClock::default().now());
             return Err(Error::new(
                 ErrorKind::RateLimited,
-                "this key asked too often: wait a minute, or raise requests_per_minute",
-            ));
+                "this key asked too often: ask less often, or raise requests_per_minute",
+            )
+            .with_retry_after(whole_seconds(wait)));
         }
         Ok(record)
     }
@@ -81,6 +95,12 @@ impl Keys {
     }
 }
 
+/// A time in whole seconds, not less and not none.
+fn whole_seconds(time: Duration) -> u32 {
+    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    u32::try_from(seconds.max(1)).unwrap_or(u32::MAX)
+}
+
 /// The key of exactly one `Authorization: Bearer` header.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
@@ -104,6 +124,6 @@ fn no_key() -> Error {
 fn unknown_key() -> Error {
     Error::new(
         ErrorKind::Unauthorized,
-        "the key is not known or was revoked: make one with `rowspout key create`",
+        "the key is not known, was revoked or has expired: make one with `rowspout key create`",
     )
 }

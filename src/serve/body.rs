@@ -8,6 +8,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::sync::mpsc;
 
 use super::guard::Answering;
+use super::running::Waiting;
 use crate::error::{Error, Result};
 
 /// Chunks that wait between an export and its connection.
@@ -20,12 +21,21 @@ pub(super) struct Body {
     _answering: Option<Answering>,
 }
 
-/// What an export's task says of its file: a chunk, `None` at the proven end, or the error that ended it.
-pub(super) type Said = Result<Option<Bytes>>;
+/// What an export's task says of its file.
+pub(super) enum Say {
+    /// A chunk.
+    Chunk(Bytes),
+    /// The proven end.
+    End(Waiting),
+}
+
+/// What it says, or the error that ended it.
+pub(super) type Said = Result<Say>;
 
 enum Content {
     Full(Bytes),
-    Export(mpsc::Receiver<Said>),
+    /// Whether the client takes trailers, and the chunks.
+    Export(bool, mpsc::Receiver<Said>),
 }
 
 impl Body {
@@ -38,10 +48,10 @@ impl Body {
     }
 
     /// Chunks from an export's task. Only the task's own word ends the body well: an error, and a task that fell silent,
-    /// abort the connection.
-    pub(super) fn export(chunks: mpsc::Receiver<Said>) -> Self {
+    /// abort the connection. The export's figures follow as trailers where the client takes them.
+    pub(super) fn export(chunks: mpsc::Receiver<Said>, trailers: bool) -> Self {
         Self {
-            content: Content::Export(chunks),
+            content: Content::Export(trailers, chunks),
             _answering: None,
         }
     }
@@ -64,9 +74,17 @@ impl hyper::body::Body for Body {
         match &mut self.content {
             Content::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Content::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Content::Export(chunks) => Poll::Ready(match ready!(chunks.poll_recv(cx)) {
-                Some(Ok(Some(chunk))) => Some(Ok(Frame::data(chunk))),
-                Some(Ok(None)) => None,
+            Content::Export(trailers, chunks) => Poll::Ready(match ready!(chunks.poll_recv(cx)) {
+                Some(Ok(Say::Chunk(chunk))) => Some(Ok(Frame::data(chunk))),
+                Some(Ok(Say::End(end))) => match end.take() {
+                    Some(end) => {
+                        let figures = end.taken();
+                        let frame = trailers.then(|| Ok(Frame::trailers(figures)));
+                        self.content = Content::Full(Bytes::new());
+                        frame
+                    }
+                    None => Some(Err(Error::internal("the client took nothing for too long"))),
+                },
                 Some(Err(error)) => Some(Err(error)),
                 None => Some(Err(Error::internal("the export's task stopped"))),
             }),
@@ -76,14 +94,14 @@ impl hyper::body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Full(bytes) => bytes.is_empty(),
-            Content::Export(_) => false,
+            Content::Export(..) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Export(_) => SizeHint::default(),
+            Content::Export(..) => SizeHint::default(),
         }
     }
 }

@@ -15,11 +15,13 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use super::address::Peer;
 use super::body::Body;
 use super::guard::{self, Guard};
+use super::metrics::{self, Limit};
 use super::{Service, router};
 
-/// Longest head of an HTTP/1.1 request that is read at all, in bytes; the router's limits lie below.
+/// Longest head of an HTTP/1.1 request that is read at all, in bytes; the settings' limits lie below.
 const MAX_READ_BYTES: usize = 256 << 10;
 
 /// Most header fields of a request.
@@ -44,7 +46,13 @@ pub(super) async fn serve(
     // Small responses should not wait for more.
     let _ = stream.set_nodelay(true);
     let head = service.config.head;
-    let is_http2 = match tokio::time::timeout(head, begins_http2(&stream)).await {
+    let begins = tokio::time::timeout(head, begins_http2(&stream));
+    let begins = tokio::select! {
+        begins = begins => begins,
+        // Nothing was asked yet, so nothing has to be answered.
+        _ = draining.wait_for(|draining| *draining) => return,
+    };
+    let is_http2 = match begins {
         Ok(Ok(is_http2)) => is_http2,
         Ok(Err(_)) => return,
         Err(_) => {
@@ -53,9 +61,9 @@ pub(super) async fn serve(
         }
     };
     let result = if is_http2 {
-        serve_http2(service, stream, &mut draining).await
+        serve_http2(service, stream, peer, &mut draining).await
     } else {
-        serve_http1(service, stream, &mut draining, head).await
+        serve_http1(service, stream, peer, &mut draining, head).await
     };
     if let Err(error) = result {
         tracing::debug!(%peer, %error, "the connection ended early");
@@ -65,14 +73,20 @@ pub(super) async fn serve(
 type ResponseFuture =
     Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send + 'static>>;
 
-fn answer(service: &Arc<Service>, request: Request<Incoming>) -> ResponseFuture {
+fn answer(
+    service: &Arc<Service>,
+    peer: SocketAddr,
+    mut request: Request<Incoming>,
+) -> ResponseFuture {
     let service = service.clone();
+    request.extensions_mut().insert(Peer(peer));
     Box::pin(async move { Ok(router::route(&service, request).await) })
 }
 
 async fn serve_http1(
     service: Arc<Service>,
     stream: TcpStream,
+    peer: SocketAddr,
     draining: &mut watch::Receiver<bool>,
     head: Duration,
 ) -> Result<(), hyper::Error> {
@@ -80,7 +94,7 @@ async fn serve_http1(
     let io = Guard::new(TokioIo::new(stream), busy.clone(), service.config.stall);
     let handler = service_fn(move |request| {
         let busy = busy.begin();
-        let response = answer(&service, request);
+        let response = answer(&service, peer, request);
         Box::pin(async move {
             let response = response.await;
             response.map(|response| response.map(|body| body.holding(busy)))
@@ -123,10 +137,11 @@ async fn serve_http1(
 async fn serve_http2(
     service: Arc<Service>,
     stream: TcpStream,
+    peer: SocketAddr,
     draining: &mut watch::Receiver<bool>,
 ) -> Result<(), hyper::Error> {
     let stall = service.config.stall;
-    let handler = service_fn(move |request| answer(&service, request));
+    let handler = service_fn(move |request| answer(&service, peer, request));
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(HTTP2_PING)
@@ -164,6 +179,7 @@ async fn begins_http2(stream: &TcpStream) -> std::io::Result<bool> {
 }
 
 async fn refuse_slow_head(mut stream: TcpStream) {
+    metrics::limit_hit(Limit::HeadSeconds);
     let response = guard::bad_request_bytes(408);
     // The client may be gone.
     let _ = stream.write_all(&response).await;

@@ -17,6 +17,7 @@ use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::time::Sleep;
 
+use super::metrics::{self, Limit};
 use super::respond;
 use crate::error::{Error, ErrorKind};
 
@@ -129,6 +130,11 @@ impl<T: Write + Unpin> Write for Guard<T> {
         if self.instead.is_none()
             && let Some(status) = self.refusal(bytes)
         {
+            match status {
+                414 => metrics::limit_hit(Limit::UriBytes),
+                431 => metrics::limit_hit(Limit::HeaderBytes),
+                _ => {}
+            }
             self.instead = Some((bad_request_bytes(status), bytes.len()));
         }
         if let Some(replaced) = ready!(self.poll_instead(cx))? {

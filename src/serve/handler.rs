@@ -1,17 +1,21 @@
-//! One export over HTTP: who may have what, then chunks from its task to the body.
+//! One export over HTTP: who may have what, then an export whose chunks a task of its own hands to the body.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, TE,
+    TRAILER, VARY,
+};
 use hyper::{Method, Request, Response};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use super::Service;
-use super::body::{Body, QUEUED_CHUNKS, Said};
-use super::metrics::{Measured, Outcome};
+use super::body::{Body, QUEUED_CHUNKS};
+use super::compress;
+use super::encoding::Encoding;
+use super::pump::pump;
+use super::running::Running;
 use crate::error::{Error, ErrorKind, Result};
 use crate::export::{Export, ExportId};
 use crate::request::{ExportRequest, WebsiteId};
@@ -23,10 +27,7 @@ pub(super) async fn export(
     website: WebsiteId,
     id: &ExportId,
 ) -> Result<Response<Body>> {
-    let key = service
-        .keys
-        .authenticate(&service.catalog, request.headers())
-        .await?;
+    let key = service.authenticate(request).await?;
     let wanted = ExportRequest::from_query(website, request.uri().query().unwrap_or(""))?;
     if !key.opens(wanted.website.as_str()) {
         return Err(Error::new(
@@ -37,105 +38,79 @@ pub(super) async fn export(
             ),
         ));
     }
+    if !key.may_write(wanted.format) {
+        return Err(Error::new(
+            ErrorKind::Forbidden,
+            format!(
+                "the key does not open {}: ask for {}, or use another key",
+                wanted.format,
+                key.formats.join(", ")
+            ),
+        ));
+    }
     let fence = service.catalog.fence(&wanted.website).await?;
 
     let response = Response::new(());
-    let headers = Headers::of(&wanted)?;
+    let encoding = Encoding::negotiate(request.headers(), wanted.format)?;
+    let headers = Headers::of(&wanted, encoding)?;
     if request.method() == Method::HEAD {
         return Ok(headers.on(response, Body::full("")));
     }
-    let permit = service.exports.clone().try_acquire_owned().map_err(|_| {
-        Error::new(
-            ErrorKind::Unavailable,
-            "too many exports run now: try again in some seconds",
-        )
-    })?;
-    let mut measured = Measured::begin(wanted.format);
-    tracing::info!(
-        export = %id, key = key.id, website = %wanted.website, start = %wanted.window.start, end = %wanted.window.end,
-        timezone = wanted.window.zone.name(), format = %wanted.format, "an export begins"
-    );
-    let mut export = Export::begin(id.clone(), wanted, service.server.clone(), fence).await?;
-    let first = match export.next_chunk().await {
-        Ok(first) => first,
-        Err(error) => {
-            measured.end(Outcome::Refused);
-            return Err(error);
-        }
+    let place = service.admission.enter(&key.id).await?;
+    let mut running = Running::begin(service, id, &wanted, &key.id, place);
+    let begun = async {
+        let mut export = Export::begin(id.clone(), wanted, service.server.clone(), fence).await?;
+        let first = export.next_chunk().await;
+        running.figures(export.rows(), export.resumes());
+        Ok((export, first?))
     };
-    measured.first_byte();
+    let (export, first) = begun.await.inspect_err(|error| running.refused(error))?;
+    running.first_byte();
     let (sender, receiver) = mpsc::channel(QUEUED_CHUNKS);
     let stall = service.config.stall;
-    tokio::spawn(pump(export, first, sender, measured, stall, permit));
-    Ok(headers.on(response, Body::export(receiver)))
+    tokio::spawn(pump(export, first, sender, running, stall));
+    let encoded = compress::encoded(encoding, receiver, stall)?;
+    let trailers = takes_trailers(request.headers());
+    let mut response = headers.on(response, Body::export(encoded, trailers));
+    if trailers {
+        response.headers_mut().insert(TRAILER, TRAILERS);
+    }
+    Ok(response)
 }
 
-/// Hands chunks to the body until the export ends or the client goes.
-async fn pump(
-    mut export: Export,
-    first: Option<Bytes>,
-    sender: mpsc::Sender<Said>,
-    mut measured: Measured,
-    stall: Duration,
-    _permit: OwnedSemaphorePermit,
-) {
-    let mut chunk = Ok(first);
-    let mut bytes: u64 = 0;
-    loop {
-        let last = !matches!(chunk, Ok(Some(_)));
-        match &chunk {
-            Ok(Some(chunk)) => {
-                bytes += chunk.len() as u64;
-                measured.chunk(chunk.len());
-            }
-            Ok(None) => {
-                measured.rows(export.rows());
-                measured.end(Outcome::Complete);
-                tracing::info!(export = %export.id(), rows = export.rows(), bytes, seconds = measured.elapsed().as_secs_f64(), "the export is complete");
-            }
-            Err(error) => {
-                measured.rows(export.rows());
-                measured.end(Outcome::Aborted);
-                let error: &dyn std::error::Error = error;
-                tracing::error!(export = %export.id(), rows = export.rows(), bytes, error, "the export was aborted");
-            }
-        }
-        let Ok(sent) = tokio::time::timeout(stall, sender.send(chunk)).await else {
-            measured.rows(export.rows());
-            measured.end(Outcome::Aborted);
-            tracing::warn!(export = %export.id(), rows = export.rows(), bytes, "the client took nothing for {} s, so its export was aborted", stall.as_secs());
-            return;
-        };
-        if last {
-            return;
-        }
-        if sent.is_err() {
-            break;
-        }
-        chunk = tokio::select! {
-            chunk = export.next_chunk() => chunk,
-            () = sender.closed() => break,
-        };
-    }
-    measured.rows(export.rows());
-    measured.end(Outcome::Left);
-    tracing::info!(export = %export.id(), rows = export.rows(), bytes, "the client went away");
+/// The trailers that [`Ending::taken`](super::running::Ending::taken) gives.
+const TRAILERS: HeaderValue =
+    HeaderValue::from_static("x-export-rows, x-export-bytes, x-export-sha256");
+
+/// Whether the client said `TE: trailers`.
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(TE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
 /// The headers of a successful export.
 struct Headers {
     content_type: HeaderValue,
     disposition: HeaderValue,
+    encoding: Option<HeaderValue>,
+    /// Whether other clients may get another encoding.
+    varies: bool,
 }
 
 impl Headers {
-    fn of(request: &ExportRequest) -> Result<Self> {
+    fn of(request: &ExportRequest, encoding: Encoding) -> Result<Self> {
         let disposition = format!("attachment; filename=\"{}\"", request.file_name());
         Ok(Self {
             content_type: HeaderValue::from_static(request.format.content_type()),
             disposition: HeaderValue::try_from(disposition).map_err(|error| {
                 Error::internal("the file's name cannot stand in a header").with_source(error)
             })?,
+            encoding: encoding.header(),
+            varies: Encoding::is_for(request.format),
         })
     }
 
@@ -145,6 +120,12 @@ impl Headers {
         headers.insert(CONTENT_TYPE, self.content_type);
         headers.insert(CONTENT_DISPOSITION, self.disposition);
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("none"));
+        if let Some(encoding) = self.encoding {
+            headers.insert(CONTENT_ENCODING, encoding);
+        }
+        if self.varies {
+            headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        }
         response
     }
 }

@@ -5,7 +5,7 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::request::Format;
 
 const RUNNING: &str = "rowspout_exports_running";
@@ -15,6 +15,13 @@ const BYTES: &str = "rowspout_bytes_total";
 const FIRST_BYTE: &str = "rowspout_first_byte_seconds";
 const DURATION: &str = "rowspout_export_seconds";
 const RESPONSES: &str = "rowspout_responses_total";
+const QUEUED: &str = "rowspout_exports_queued";
+const RESUMES: &str = "rowspout_resumes_total";
+const KILLS: &str = "rowspout_kills_total";
+const CLICKHOUSE_ERRORS: &str = "rowspout_clickhouse_errors_total";
+const LIMITS: &str = "rowspout_limits_hit_total";
+const FAILED_ATTEMPTS: &str = "rowspout_failed_attempts_total";
+const LOG_FAILURES: &str = "rowspout_log_failures_total";
 
 /// Upper bounds of the histograms, in seconds.
 const SECONDS: [f64; 12] = [
@@ -35,6 +42,8 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
+    const ALL: [Self; 4] = [Self::Complete, Self::Aborted, Self::Left, Self::Refused];
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Complete => "complete",
@@ -42,6 +51,105 @@ impl Outcome {
             Self::Left => "left",
             Self::Refused => "refused",
         }
+    }
+}
+
+/// A limit that was hit, named as its setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Limit {
+    /// Connections at once.
+    Connections,
+    /// Exports of one key at once.
+    ExportsPerKey,
+    /// Exports in the queue.
+    Queued,
+    /// Patience in the queue.
+    QueueSeconds,
+    /// Requests of one key.
+    RequestsPerMinute,
+    /// Attempts with unknown keys from one address.
+    FailedAttempts,
+    /// Length of a request's URI.
+    UriBytes,
+    /// Size of a request's header fields.
+    HeaderBytes,
+    /// Time for a request's head.
+    HeadSeconds,
+    /// Time without progress.
+    StallSeconds,
+    /// Time of a query.
+    QuerySeconds,
+}
+
+impl Limit {
+    const ALL: [Self; 11] = [
+        Self::Connections,
+        Self::ExportsPerKey,
+        Self::Queued,
+        Self::QueueSeconds,
+        Self::RequestsPerMinute,
+        Self::FailedAttempts,
+        Self::UriBytes,
+        Self::HeaderBytes,
+        Self::HeadSeconds,
+        Self::StallSeconds,
+        Self::QuerySeconds,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Connections => "max_connections",
+            Self::ExportsPerKey => "max_exports_per_key",
+            Self::Queued => "max_queued",
+            Self::QueueSeconds => "queue_seconds",
+            Self::RequestsPerMinute => "requests_per_minute",
+            Self::FailedAttempts => "failed_attempts_per_minute",
+            Self::UriBytes => "max_uri_bytes",
+            Self::HeaderBytes => "max_header_bytes",
+            Self::HeadSeconds => "head_seconds",
+            Self::StallSeconds => "stall_seconds",
+            Self::QuerySeconds => "max_query_seconds",
+        }
+    }
+}
+
+/// Counts a limit that was hit.
+pub(super) fn limit_hit(limit: Limit) {
+    counter!(LIMITS, "limit" => limit.as_str()).increment(1);
+}
+
+/// Counts an export into the queue, or out of it.
+pub(super) fn queued(by: f64) {
+    gauge!(QUEUED).increment(by);
+}
+
+/// Counts readings that were taken up again.
+pub(super) fn resumed(times: u32) {
+    counter!(RESUMES).increment(times.into());
+}
+
+/// Counts an export whose queries were killed.
+pub(super) fn killed() {
+    counter!(KILLS).increment(1);
+}
+
+/// The code of errors that ClickHouse gave none for.
+const UNREACHABLE: &str = "unreachable";
+
+/// Counts an error that a client sees, if it is ClickHouse's.
+pub(super) fn failed(error: &Error) {
+    if error.kind() == ErrorKind::QueryTimeout {
+        limit_hit(Limit::QuerySeconds);
+    }
+    match (error.clickhouse_code(), error.kind(), error.detail()) {
+        (Some(code), ..) => {
+            counter!(CLICKHOUSE_ERRORS, "code" => code.to_string()).increment(1);
+        }
+        // Where there are details it is ClickHouse's address that could not be reached, not a limit of ours.
+        (None, ErrorKind::Unavailable, Some(_)) => {
+            counter!(CLICKHOUSE_ERRORS, "code" => UNREACHABLE).increment(1);
+        }
+        _ => {}
     }
 }
 
@@ -69,6 +177,37 @@ impl Metrics {
         describe_counter!(ROWS, Unit::Count, "Rows written into files, by format.");
         describe_counter!(BYTES, Unit::Bytes, "Bytes handed to clients, by format.");
         describe_counter!(RESPONSES, Unit::Count, "Responses by status.");
+        describe_gauge!(QUEUED, Unit::Count, "Exports that wait for a place.");
+        describe_counter!(
+            RESUMES,
+            Unit::Count,
+            "Readings that were taken up again behind an export's last row."
+        );
+        describe_counter!(
+            KILLS,
+            Unit::Count,
+            "Exports that ended before their proof, whose queries ClickHouse was told to kill."
+        );
+        describe_counter!(
+            CLICKHOUSE_ERRORS,
+            Unit::Count,
+            "Errors of ClickHouse that clients saw, by its code; `unreachable` where it gave none."
+        );
+        describe_counter!(
+            LIMITS,
+            Unit::Count,
+            "Refusals and aborts for a limit, by the setting that has it."
+        );
+        describe_counter!(
+            FAILED_ATTEMPTS,
+            Unit::Count,
+            "Requests with a key that is not known, was revoked or has expired."
+        );
+        describe_counter!(
+            LOG_FAILURES,
+            Unit::Count,
+            "States of exports that could not be written into export_log, each try counted."
+        );
         describe_histogram!(
             FIRST_BYTE,
             Unit::Seconds,
@@ -80,6 +219,26 @@ impl Metrics {
             "Time from a request to its last chunk, by format."
         );
         gauge!(RUNNING).set(0.0);
+        gauge!(QUEUED).set(0.0);
+        // What has not happened yet is a nought, so that its first time is seen as an increase.
+        for name in [RESUMES, KILLS, FAILED_ATTEMPTS, LOG_FAILURES] {
+            counter!(name).increment(0);
+        }
+        counter!(CLICKHOUSE_ERRORS, "code" => UNREACHABLE).increment(0);
+        for limit in Limit::ALL {
+            counter!(LIMITS, "limit" => limit.as_str()).increment(0);
+        }
+        for format in Format::ALL.map(Format::as_str) {
+            for outcome in Outcome::ALL {
+                counter!(FINISHED, "format" => format, "outcome" => outcome.as_str()).increment(0);
+            }
+            for name in [ROWS, BYTES] {
+                counter!(name, "format" => format).increment(0);
+            }
+            for name in [FIRST_BYTE, DURATION] {
+                drop(histogram!(name, "format" => format));
+            }
+        }
         Ok(Self { handle })
     }
 
@@ -88,6 +247,16 @@ impl Metrics {
         self.handle.run_upkeep();
         self.handle.render()
     }
+}
+
+/// Counts a request with a key that opens nothing.
+pub(super) fn attempt_failed() {
+    counter!(FAILED_ATTEMPTS).increment(1);
+}
+
+/// Counts states of exports that could not be written into the log.
+pub(super) fn log_failed(states: u64) {
+    counter!(LOG_FAILURES).increment(states);
 }
 
 /// Counts one response.

@@ -1,31 +1,45 @@
 //! The service: HTTP in, a body that is polled out.
 //!
 //! In: connections. Out: responses whose bodies are pulled chunk by chunk, so that a slow client holds its export
-//! back. Holds, for each export, two chunks beside what the export itself holds.
+//! back. Holds, for each export, two chunks beside what the export itself holds; where the client takes compressed text, a
+//! compressor and two more.
 
+mod accept;
+mod address;
+mod admission;
+mod attempts;
 mod auth;
 mod body;
+mod compress;
 mod connection;
+mod encoding;
 mod guard;
 mod handler;
 mod metrics;
+mod pump;
+mod receipts;
+mod registry;
 mod respond;
 mod router;
+mod running;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
+use hyper::Request;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
 
-use crate::catalog::Catalog;
+use self::address::Peer;
+use crate::catalog::{Catalog, KeyRecord};
 use crate::config::Config;
 use crate::cursor::Server;
 use crate::error::{Error, Result};
+use crate::export_log::{ExportLog, LogWriter};
 
-/// How long to wait after a failed accept (too many open files), so as not to spin.
-const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+/// How long exports may take to notice that their connections are gone, and how often to look.
+const ENDING: Duration = Duration::from_secs(1);
+const ENDING_PAUSE: Duration = Duration::from_millis(5);
 
 /// What every request handler shares.
 pub struct Service {
@@ -33,9 +47,14 @@ pub struct Service {
     server: Server,
     catalog: Catalog,
     keys: auth::Keys,
-    exports: Arc<Semaphore>,
+    admission: admission::Admission,
+    registry: registry::Registry,
+    export_log: ExportLog,
+    log: Arc<LogWriter>,
     metrics: metrics::Metrics,
     draining: AtomicBool,
+    /// Whether the grace period is over: what is still running ends with the service.
+    aborting: AtomicBool,
 }
 
 impl Service {
@@ -48,12 +67,30 @@ impl Service {
         Ok(Arc::new(Self {
             server: Server::new(&config),
             catalog: Catalog::new(&config.clickhouse),
-            keys: auth::Keys::new(config.requests_per_minute),
-            exports: Arc::new(Semaphore::new(config.max_exports)),
+            keys: auth::Keys::new(&config),
+            admission: admission::Admission::new(&config),
+            registry: registry::Registry::default(),
+            export_log: ExportLog::new(&config.log_clickhouse(), config.heartbeat),
+            log: LogWriter::new(metrics::log_failed),
             metrics: metrics::Metrics::install()?,
             draining: AtomicBool::new(false),
+            aborting: AtomicBool::new(false),
             config,
         }))
+    }
+
+    /// The key of a request.
+    async fn authenticate<B>(&self, request: &Request<B>) -> Result<KeyRecord> {
+        let peer = request.extensions().get::<Peer>().copied();
+        let peer = peer.ok_or_else(|| Error::internal("a request came from nowhere"))?;
+        let headers = request.headers();
+        let client = address::of_client(peer, headers, &self.config.trusted_proxies);
+        self.keys.authenticate(&self.catalog, headers, client).await
+    }
+
+    /// Whether exports that end now end because the service does.
+    fn is_aborting(&self) -> bool {
+        self.aborting.load(Ordering::Relaxed)
     }
 }
 
@@ -67,42 +104,20 @@ pub async fn run(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
-    let (drain, draining) = watch::channel(false);
-    let mut connections = JoinSet::new();
-    let mut shutdown = std::pin::pin!(shutdown);
-    loop {
-        tokio::select! {
-            () = &mut shutdown => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    let service = service.clone();
-                    let draining = draining.clone();
-                    connections.spawn(connection::serve(service, stream, peer, draining));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
-        }
+    let state = service.clone();
+    let running = move || state.registry.running();
+    let log = service.log.start(
+        service.export_log.clone(),
+        service.config.heartbeat,
+        running,
+    );
+    let result = accept::serve(&service, listener, shutdown).await;
+    service.aborting.store(true, Ordering::Relaxed);
+    // Exports whose connections are gone notice it at once, but in tasks of their own.
+    let ended = Instant::now();
+    while !service.registry.running().is_empty() && ended.elapsed() < ENDING {
+        tokio::time::sleep(ENDING_PAUSE).await;
     }
-    service.draining.store(true, Ordering::Relaxed);
-    drop(listener);
-    // Nobody may be listening any more, which is as good.
-    let _ = drain.send(true);
-    let grace = service.config.grace;
-    let drained = tokio::time::timeout(grace, async {
-        while connections.join_next().await.is_some() {}
-    })
-    .await;
-    if drained.is_err() {
-        let running = connections.len();
-        connections.shutdown().await;
-        return Err(Error::internal(format!(
-            "{running} connections were still busy {} seconds after the signal and were aborted",
-            grace.as_secs()
-        )));
-    }
-    Ok(())
+    log.close().await;
+    result
 }

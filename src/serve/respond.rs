@@ -15,11 +15,8 @@ use crate::export::ExportId;
 /// Names the export (or the refused request) of a response.
 pub(super) const X_EXPORT_ID: HeaderName = HeaderName::from_static("x-export-id");
 
-/// Seconds after which a client that was refused for load may try again.
-const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
-
-/// Seconds after which a client over its rate may try again.
-const RATE_RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("60");
+/// Seconds after which a client that was refused may try again, where nothing better is known.
+pub(super) const RETRY_AFTER_SECONDS: u32 = 5;
 
 /// The methods of every path.
 const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD");
@@ -57,6 +54,11 @@ fn status_and_code(kind: ErrorKind) -> (StatusCode, &'static str) {
     }
 }
 
+/// The code that an error is answered with.
+pub(super) fn code(error: &Error) -> &'static str {
+    status_and_code(error.kind()).1
+}
+
 /// The status that an error is answered with.
 pub(super) fn status(error: &Error) -> StatusCode {
     status_and_code(error.kind()).0
@@ -84,11 +86,8 @@ pub(super) fn error(error: &Error, id: &ExportId) -> Response<Body> {
         ErrorKind::MethodNotAllowed => {
             headers.insert(ALLOW, ALLOWED);
         }
-        ErrorKind::RateLimited => {
-            headers.insert(RETRY_AFTER, RATE_RETRY_AFTER_SECONDS);
-        }
-        ErrorKind::Unavailable => {
-            headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        ErrorKind::RateLimited | ErrorKind::Unavailable => {
+            headers.insert(RETRY_AFTER, retry_after(error).into());
         }
         ErrorKind::BadRequest(_) => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -96,6 +95,11 @@ pub(super) fn error(error: &Error, id: &ExportId) -> Response<Body> {
         _ => {}
     }
     common(response, id)
+}
+
+/// Seconds after which a client that was refused for load may try again.
+fn retry_after(error: &Error) -> u32 {
+    error.retry_after().unwrap_or(RETRY_AFTER_SECONDS)
 }
 
 /// Adds what every response carries.
@@ -114,8 +118,12 @@ pub(super) fn raw_error(error: &Error) -> Bytes {
     let (status, code) = status_and_code(error.kind());
     let body = error_json(code, error.message(), error.field());
     let id = ExportId::random().map_or_else(|_| String::new(), |id| id.to_string());
+    let retry = match error.kind() {
+        ErrorKind::Unavailable => format!("retry-after: {}\r\n", retry_after(error)),
+        _ => String::new(),
+    };
     let mut bytes = format!(
-        "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\nx-export-id: {id}\r\ncache-control: no-store\r\n\
+        "HTTP/1.1 {} {}\r\n{retry}content-type: application/json\r\nx-export-id: {id}\r\ncache-control: no-store\r\n\
          x-content-type-options: nosniff\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         status.as_u16(),
         status.canonical_reason().unwrap_or("Error"),

@@ -8,17 +8,13 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
 
+use super::admission::shutting_down;
 use super::body::Body;
-use super::{Service, handler, metrics, respond};
+use super::metrics::Limit;
+use super::{Service, handler, metrics, receipts, respond};
 use crate::error::{Error, ErrorKind, Result};
 use crate::export::ExportId;
 use crate::request::WebsiteId;
-
-/// Longest path and query of a request, in bytes.
-const MAX_URI_BYTES: usize = 8 << 10;
-
-/// All header fields of a request together, in bytes.
-const MAX_HEADER_BYTES: usize = 32 << 10;
 
 /// How long ClickHouse may take to say that it is there.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -26,6 +22,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Where a request goes.
 enum Route {
     Export(WebsiteId),
+    Receipt(String),
     Healthz,
     Readyz,
     Metrics,
@@ -45,6 +42,7 @@ pub(super) async fn route(service: &Arc<Service>, request: Request<Incoming>) ->
     let response = match dispatch(service, &request, &id).await {
         Ok(response) => respond::common(response, &id),
         Err(error) => {
+            metrics::failed(&error);
             if respond::status(&error).is_server_error() {
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(export = %id, error, "the request failed");
@@ -64,11 +62,13 @@ async fn dispatch(
     id: &ExportId,
 ) -> Result<Response<Body>> {
     let uri = request.uri();
-    if uri.path_and_query().map_or(0, |path| path.as_str().len()) > MAX_URI_BYTES {
+    let max_uri_bytes = service.config.max_uri_bytes;
+    if uri.path_and_query().map_or(0, |path| path.as_str().len()) > max_uri_bytes {
+        metrics::limit_hit(Limit::UriBytes);
         return Err(Error::new(
             ErrorKind::BadRequest(414),
             format!(
-                "the request's URI is longer than {MAX_URI_BYTES} bytes: leave out what is not a parameter"
+                "the request's URI is longer than {max_uri_bytes} bytes: leave out what is not a parameter, or raise max_uri_bytes"
             ),
         ));
     }
@@ -77,11 +77,13 @@ async fn dispatch(
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + 4)
         .sum();
-    if headers > MAX_HEADER_BYTES {
+    let max_header_bytes = service.config.max_header_bytes;
+    if headers > max_header_bytes {
+        metrics::limit_hit(Limit::HeaderBytes);
         return Err(Error::new(
             ErrorKind::BadRequest(431),
             format!(
-                "the header fields are larger than {MAX_HEADER_BYTES} bytes: send fewer or shorter ones"
+                "the header fields are larger than {max_header_bytes} bytes: send fewer or shorter ones, or raise max_header_bytes"
             ),
         ));
     }
@@ -103,6 +105,7 @@ async fn dispatch(
     }
     match route {
         Route::Export(website) => handler::export(service, request, website, id).await,
+        Route::Receipt(of) => receipts::receipt(service, request, &of).await,
         Route::Healthz => Ok(text("ok\n")),
         Route::Readyz => readyz(service).await,
         Route::Metrics => Ok(text(service.metrics.render())),
@@ -116,6 +119,12 @@ fn path(path: &str) -> Result<Route> {
         "/metrics" => return Ok(Route::Metrics),
         _ => {}
     }
+    if let Some(id) = path
+        .strip_prefix("/api/exports/")
+        .and_then(receipts::parse_id)
+    {
+        return Ok(Route::Receipt(id));
+    }
     path.strip_prefix("/api/websites/")
         .and_then(|rest| rest.strip_suffix("/export"))
         .and_then(WebsiteId::parse)
@@ -124,17 +133,14 @@ fn path(path: &str) -> Result<Route> {
             Error::new(
                 ErrorKind::NotFound,
                 "there is nothing at this path: exports are at /api/websites/{id}/export, where {id} is site_ and \
-                 1 to 64 of A-Za-z0-9_-",
+                 1 to 64 of A-Za-z0-9_-, and their receipts at /api/exports/{export_id}",
             )
         })
 }
 
 async fn readyz(service: &Service) -> Result<Response<Body>> {
     if service.draining.load(Ordering::Relaxed) {
-        return Err(Error::new(
-            ErrorKind::Unavailable,
-            "the service is shutting down",
-        ));
+        return Err(shutting_down());
     }
     match tokio::time::timeout(READY_TIMEOUT, service.catalog.ping()).await {
         Ok(result) => result.map(|()| text("ready\n")),

@@ -206,13 +206,14 @@ async fn a_reader_that_has_gone_is_no_panic() {
     let database = database().await;
     insert::website(&database, "site_a").await;
     for arguments in [&["site", "list"] as &[&str], &["schema", "print"]] {
-        let mut child = rowspout(&database.config)
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let child = rowspout(&database.config)
             .args(arguments)
-            .stdout(Stdio::piped())
+            .stdout(writer)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");

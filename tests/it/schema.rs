@@ -1,6 +1,7 @@
 //! The tables that `schema apply` makes, and the traffic that is made in them.
 
-use rowspout::request::WebsiteId;
+use rowspout::catalog::{Catalog, KeyHash};
+use rowspout::request::{Format, WebsiteId};
 use rowspout::schema;
 
 use crate::support::clickhouse;
@@ -203,3 +204,84 @@ async fn the_readmes_view_over_a_foreign_table_can_be_read_through_its_primary_k
         "{plan:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_an_earlier_version_get_the_columns_that_they_lack_and_keep_their_rows() {
+    let database = clickhouse().await;
+    for statement in schema::statements(EARLIER_TABLES) {
+        let create = database.client.query_raw(statement);
+        create.execute().await.expect(statement);
+    }
+    let catalog = Catalog::new(&database.config);
+    let hash = KeyHash::of("old");
+    let error = catalog.find_key(&hash).await.expect_err("an old table");
+    assert!(error.message().contains("rowspout schema apply"), "{error}");
+    for _ in 0..2 {
+        schema::apply(&database.config).await.expect("applied");
+    }
+    let fresh = self::database().await;
+    let look = "SELECT table, name, type, default_expression, comment FROM system.columns \
+                WHERE database = currentDatabase() ORDER BY table, name";
+    let columns = |client: &clickhouse::Client| {
+        client
+            .query_raw(look)
+            .fetch_all::<(String, String, String, String, String)>()
+    };
+    let (upgraded, fresh) = (
+        columns(&database.client).await.expect("columns"),
+        columns(&fresh.client).await.expect("columns"),
+    );
+    assert!(upgraded.len() > 50);
+    assert_eq!(upgraded, fresh);
+    let kept = "SELECT export_id, rows, sha256, resumes FROM export_log";
+    let kept: (String, u64, String, u32) = database
+        .client
+        .query_raw(kept)
+        .fetch_one()
+        .await
+        .expect("the row");
+    assert_eq!(kept, ("exp_old".to_owned(), 7, String::new(), 0));
+    let key = catalog.find_key(&hash).await.expect("an answer");
+    let key = key.expect("the key still opens what it did");
+    assert!(key.opens("site_a") && !key.opens("site_b") && key.may_write(Format::Parquet));
+}
+
+/// Tables as version 0.1 made them.
+const EARLIER_TABLES: &str = "
+CREATE TABLE export_log
+(
+    export_id    String                          COMMENT 'the response''s X-Export-Id',
+    key_id       LowCardinality(String)          COMMENT 'api_keys.id',
+    website_id   LowCardinality(String)          COMMENT 'websites.id',
+    format       LowCardinality(String)          COMMENT 'csv, json, ndjson or parquet',
+    timezone     LowCardinality(String)          COMMENT 'IANA name',
+    start_date   Date32                          COMMENT 'first day',
+    end_date     Date32                          COMMENT 'last day',
+    event_type   LowCardinality(String)          COMMENT 'pageview or event; empty means all',
+    include_bots Bool                            COMMENT 'whether rows with is_bot are in it',
+    status       LowCardinality(String)          COMMENT 'running, complete or aborted',
+    reason       String                          COMMENT 'why it was aborted',
+    rows         UInt64                          COMMENT 'rows in the file',
+    bytes        UInt64                          COMMENT 'bytes of the file, before any Content-Encoding',
+    started_at   DateTime64(3, 'UTC')            COMMENT 'when the request came',
+    finished_at  DateTime64(3, 'UTC')            COMMENT 'when the last byte went; 1970 while it runs',
+    version      UInt32                          COMMENT 'counts the rows of one export'
+)
+ENGINE = ReplacingMergeTree(version)
+PARTITION BY toYYYYMM(started_at)
+ORDER BY export_id;
+INSERT INTO export_log (export_id, rows) SELECT 'exp_old', 7;
+CREATE TABLE api_keys
+(
+    id         String                            COMMENT 'names the key in lists and logs; no secret',
+    hash       String                            COMMENT 'SHA-256 of the key, lower-case hexadecimal; the key itself is nowhere',
+    name       String                            COMMENT 'for people',
+    sites      Array(String)                     COMMENT 'websites that it opens; empty means all',
+    created_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when it was made',
+    revoked    Bool DEFAULT false                COMMENT 'whether it opens nothing any more',
+    version    UInt32 DEFAULT 0                  COMMENT 'counts the rows of one key'
+)
+ENGINE = ReplacingMergeTree(version)
+ORDER BY (hash, id);
+INSERT INTO api_keys (id, hash, sites) SELECT 'key_old', lower(hex(SHA256('old'))), ['site_a'];
+";

@@ -18,6 +18,22 @@ pub(crate) async fn with_tables(database: TestDatabase) -> TestDatabase {
     database
 }
 
+/// A fresh database with synthetic traffic in `site_demo`.
+pub(crate) async fn traffic(rows: u64) -> TestDatabase {
+    let database = database().await;
+    website(&database, "site_demo").await;
+    fill(&database, rows).await;
+    database
+}
+
+/// Makes synthetic traffic in `site_demo`.
+pub(crate) async fn fill(database: &TestDatabase, rows: u64) {
+    let site = rowspout::request::WebsiteId::parse("site_demo").expect("an id");
+    rowspout::schema::make_demo_events(&database.config, &site, rows)
+        .await
+        .expect("traffic");
+}
+
 /// An event as the table holds it.
 #[derive(Clone, Debug)]
 pub(crate) struct Event {

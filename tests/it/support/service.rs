@@ -60,6 +60,21 @@ pub(crate) fn config(clickhouse: &ClickHouse) -> Config {
     Config::resolve(flags, Layer::default(), Layer::default()).expect("settings")
 }
 
+/// An address that nobody listens on.
+pub(crate) fn free_address() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address")
+}
+
+/// Waits until somebody listens there.
+pub(crate) async fn listens(address: SocketAddr) {
+    let begun = std::time::Instant::now();
+    while TcpStream::connect(address).await.is_err() {
+        assert!(begun.elapsed().as_secs() < 10, "nobody listens");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
 impl TestService {
     /// A service over the database with default settings.
     pub(crate) async fn start(clickhouse: &ClickHouse) -> Self {
@@ -113,6 +128,24 @@ impl TestService {
     pub(crate) async fn export(&self, site: &str, query: &str) -> Answer {
         self.get(&format!("/api/websites/{site}/export?{query}"))
             .await
+    }
+
+    /// Begins an export of `site_demo` and reads a little of it, so that it keeps running; its connection and id.
+    pub(crate) async fn begin_export(&self, key: &str, query: &str) -> (TcpStream, String) {
+        let mut stream = TcpStream::connect(self.address)
+            .await
+            .expect("a connection");
+        let request = format!(
+            "GET /api/websites/site_demo/export?{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+             Authorization: Bearer {key}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut head = vec![0; 1_024];
+        stream.read_exact(&mut head).await.expect("the head");
+        let head = String::from_utf8_lossy(&head).to_lowercase();
+        assert!(head.starts_with("http/1.1 200"), "{head}");
+        let (_, rest) = head.split_once("x-export-id: ").expect("an id");
+        (stream, rest[..36].to_owned())
     }
 
     /// Any request, with any key or none.

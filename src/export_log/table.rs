@@ -1,0 +1,178 @@
+//! Rows into the table, and one export's newest row out of it.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Entry, LOST_AFTER_HEARTBEATS};
+use crate::config::ClickHouse;
+use crate::cursor::failure;
+use crate::error::{Error, Result};
+use crate::receipt::{Moment, Receipt, Status};
+
+/// The columns that are written. `heartbeat_at` is ClickHouse's own clock at the INSERT, so that no two machines'
+/// clocks are ever compared.
+const COLUMNS: &str = "export_id, key_id, website_id, format, timezone, start_date, end_date, event_type, include_bots, \
+    status, reason, rows, bytes, sha256, resumes, started_at, finished_at, version";
+
+const NEWEST: &str = "SELECT export_id, key_id, website_id, format, timezone, toString(start_date) AS start_date, \
+    toString(end_date) AS end_date, event_type, include_bots, status, reason, rows, bytes, sha256, resumes, \
+    toUnixTimestamp64Milli(started_at) AS started_ms, toUnixTimestamp64Milli(finished_at) AS finished_ms, version, \
+    toUnixTimestamp64Milli(now64(3)) - toUnixTimestamp64Milli(heartbeat_at) AS silent_ms \
+    FROM export_log WHERE export_id = {id:String} ORDER BY version DESC LIMIT 1";
+
+/// The table, reached by the user that may write it.
+#[derive(Clone)]
+pub struct ExportLog {
+    client: clickhouse::Client,
+    url: String,
+    /// How long an export may be silent before it is taken for lost.
+    lost_after: Duration,
+}
+
+/// An export that is in the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its figures; those of a lost export are its last ones.
+    pub receipt: Receipt,
+    /// Whose key asked.
+    pub key_id: String,
+}
+
+#[derive(clickhouse::Row, Deserialize)]
+struct Row {
+    export_id: String,
+    key_id: String,
+    website_id: String,
+    format: String,
+    timezone: String,
+    start_date: String,
+    end_date: String,
+    event_type: String,
+    include_bots: bool,
+    status: String,
+    reason: String,
+    rows: u64,
+    bytes: u64,
+    sha256: String,
+    resumes: u32,
+    started_ms: i64,
+    finished_ms: i64,
+    #[allow(dead_code)] // what the rows are ordered by
+    version: u32,
+    silent_ms: i64,
+}
+
+impl ExportLog {
+    /// The log of a database, whose exports give a sign of life every `heartbeat`. Sends nothing.
+    pub fn new(clickhouse: &ClickHouse, heartbeat: Duration) -> Self {
+        Self {
+            client: clickhouse.client(),
+            url: clickhouse.url.clone(),
+            lost_after: heartbeat * LOST_AFTER_HEARTBEATS,
+        }
+    }
+
+    /// Inserts the states as one batch. Written twice, they are the same rows.
+    ///
+    /// # Errors
+    ///
+    /// ClickHouse cannot be reached, or the user may not write the table, or the table is an older one.
+    pub async fn write(&self, entries: &[Entry]) -> Result<()> {
+        let mut rows = String::new();
+        for entry in entries {
+            // Writing to a String cannot fail.
+            let _ = writeln!(rows, "{}", to_json(entry));
+        }
+        let sql = format!("INSERT INTO export_log ({COLUMNS}) FORMAT JSONEachRow");
+        let mut insert = self.client.insert_formatted_with(sql);
+        failure::in_time(
+            async {
+                insert.send(rows.into()).await?;
+                insert.end().await
+            },
+            &self.url,
+        )
+        .await
+    }
+
+    /// The newest state of the export with this id, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// ClickHouse cannot be reached, or the user may not read the table, or the table is an older one.
+    pub async fn find(&self, id: &str) -> Result<Option<Found>> {
+        let answer = self
+            .client
+            .query_raw(NEWEST)
+            .param("id", id)
+            .fetch_optional::<Row>();
+        let row = failure::in_time(answer, &self.url).await?;
+        row.map(|row| self.found(row)).transpose()
+    }
+
+    fn found(&self, row: Row) -> Result<Found> {
+        let mut status = Status::from_name(&row.status).ok_or_else(|| {
+            Error::internal("export_log holds a status that does not exist")
+                .with_detail(row.status.clone())
+        })?;
+        let mut reason = some(row.reason);
+        let lost_after = i64::try_from(self.lost_after.as_millis()).unwrap_or(i64::MAX);
+        if status == Status::Running && row.silent_ms > lost_after {
+            status = Status::Aborted;
+            reason = Some("lost".to_owned());
+        }
+        Ok(Found {
+            receipt: Receipt {
+                export_id: row.export_id,
+                status,
+                reason,
+                website: row.website_id,
+                format: row.format,
+                timezone: row.timezone,
+                start_date: row.start_date,
+                end_date: row.end_date,
+                event_type: some(row.event_type),
+                include_bots: row.include_bots,
+                rows: row.rows,
+                bytes: row.bytes,
+                sha256: some(row.sha256),
+                resumes: row.resumes,
+                started: Moment(row.started_ms),
+                finished: (row.finished_ms != 0).then_some(Moment(row.finished_ms)),
+            },
+            key_id: row.key_id,
+        })
+    }
+}
+
+/// The table's empty string is what is absent.
+fn some(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn to_json(entry: &Entry) -> serde_json::Value {
+    let receipt = &entry.receipt;
+    json!({
+        "export_id": receipt.export_id,
+        "key_id": entry.key_id,
+        "website_id": receipt.website,
+        "format": receipt.format,
+        "timezone": receipt.timezone,
+        "start_date": receipt.start_date,
+        "end_date": receipt.end_date,
+        "event_type": receipt.event_type.as_deref().unwrap_or(""),
+        "include_bots": receipt.include_bots,
+        "status": receipt.status.as_str(),
+        "reason": receipt.reason.as_deref().unwrap_or(""),
+        "rows": receipt.rows,
+        "bytes": receipt.bytes,
+        "sha256": receipt.sha256.as_deref().unwrap_or(""),
+        "resumes": receipt.resumes,
+        "started_at": receipt.started.to_sql(),
+        "finished_at": receipt.finished.unwrap_or(Moment(0)).to_sql(),
+        "version": entry.version,
+    })
+}

@@ -1,0 +1,108 @@
+//! Receipts: what an export was, how much of it there was, and the hash by which its file is known again.
+//!
+//! One form everywhere: what `GET /api/exports/{export_id}` answers, what `rowspout export --receipt` writes, what
+//! `rowspout verify` reads and what the table `export_log` holds.
+
+mod digest;
+mod moment;
+mod verify;
+
+pub use digest::{BodyDigest, Sha256Hex};
+pub use moment::Moment;
+pub use verify::verify;
+
+use serde::{Deserialize, Serialize};
+
+use crate::export::ExportId;
+use crate::request::ExportRequest;
+
+/// How far an export has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Its bytes are under way; the figures are those of the last look.
+    Running,
+    /// Its end was proved and its last byte handed to the client's connection, or to the file.
+    Complete,
+    /// It ended before that; what the client holds is no file.
+    Aborted,
+}
+
+impl Status {
+    /// The name in JSON and in the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Complete => "complete",
+            Self::Aborted => "aborted",
+        }
+    }
+
+    /// The status of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Running, Self::Complete, Self::Aborted]
+            .into_iter()
+            .find(|status| status.as_str() == name)
+    }
+}
+
+/// An export and its figures. Holds no visitor's data and no key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The response's `X-Export-Id`.
+    pub export_id: String,
+    /// How far it has come.
+    pub status: Status,
+    /// Why it was aborted: an error's code, `client_left`, `client_stalled`, `shutdown` or `lost`.
+    pub reason: Option<String>,
+    /// Whose events, `site_…`.
+    pub website: String,
+    /// `csv`, `json`, `ndjson` or `parquet`.
+    pub format: String,
+    /// IANA name of the days' zone.
+    pub timezone: String,
+    /// The first day, `YYYY-MM-DD`.
+    pub start_date: String,
+    /// The last day, included.
+    pub end_date: String,
+    /// `pageview` or `event`; absent means both.
+    pub event_type: Option<String>,
+    /// Whether events of bots are in it.
+    pub include_bots: bool,
+    /// Rows of the body.
+    pub rows: u64,
+    /// Bytes of the body, before any Content-Encoding.
+    pub bytes: u64,
+    /// SHA-256 of those bytes, 64 lower-case hexadecimal digits; only of a complete export.
+    pub sha256: Option<String>,
+    /// How often its reading from ClickHouse was taken up again behind the last row.
+    pub resumes: u32,
+    /// When the request came.
+    pub started: Moment,
+    /// When it ended; absent while it runs, and where its instance was lost.
+    pub finished: Option<Moment>,
+}
+
+impl Receipt {
+    /// The receipt of an export that begins now.
+    pub fn begin(id: &ExportId, request: &ExportRequest) -> Self {
+        Self {
+            export_id: id.to_string(),
+            status: Status::Running,
+            reason: None,
+            website: request.website.to_string(),
+            format: request.format.to_string(),
+            timezone: request.window.zone.name().to_owned(),
+            start_date: request.window.start.to_string(),
+            end_date: request.window.end.to_string(),
+            event_type: request.event_type.map(|kind| kind.as_str().to_owned()),
+            include_bots: request.include_bots,
+            rows: 0,
+            bytes: 0,
+            sha256: None,
+            resumes: 0,
+            started: Moment::now(),
+            finished: None,
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Compresses an export's chunks on their way to the body.
+//!
+//! In: what an export's task says. Out: the same, its chunks compressed, each flushed, so that what went in can be read at
+//! once on the other side. Costs what the compressor costs, on blocking threads: no async thread waits for it. Holds
+//! one chunk, twice, and the compressor's window and tables, 1 to 5 MiB. The end of the compressed stream is written
+//! only at the file's proven end: one that failed is cut within it, so that a client sees that even if it misses the
+//! aborted connection.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::body::{QUEUED_CHUNKS, Said, Say};
+use super::encoding::Encoding;
+use crate::error::{Error, Result};
+
+/// Of zstd: 1 is the fastest of the usual ones.
+const ZSTD_LEVEL: i32 = 1;
+/// Of gzip: 1 to 9.
+const GZIP_LEVEL: u32 = 3;
+/// Of Brotli: 0 to 11. From 2 on it takes more than twice the time, and makes a stream that is flushed often larger.
+const BROTLI_QUALITY: u32 = 1;
+/// Brotli's window, as a power of two: 1 MiB.
+const BROTLI_WINDOW: u32 = 20;
+/// Bytes that the Brotli library collects in front of its encoder.
+const BROTLI_BUFFER: usize = 64 << 10;
+
+/// Puts a compressor behind `said`, if the encoding has one. It gives up, and lets go of `said`, when nobody takes a chunk
+/// within `stall`.
+///
+/// # Errors
+///
+/// There is no memory for a compressor.
+pub(super) fn encoded(
+    encoding: Encoding,
+    said: mpsc::Receiver<Said>,
+    stall: Duration,
+) -> Result<mpsc::Receiver<Said>> {
+    let Some(compressor) = Compressor::new(encoding)? else {
+        return Ok(said);
+    };
+    let (sender, receiver) = mpsc::channel(QUEUED_CHUNKS);
+    tokio::spawn(run(compressor, said, sender, stall));
+    Ok(receiver)
+}
+
+/// Takes what is said through the compressor, until its end, a failure, or until nobody listens.
+async fn run(
+    mut compressor: Compressor,
+    mut said: mpsc::Receiver<Said>,
+    sender: mpsc::Sender<Said>,
+    stall: Duration,
+) {
+    // Whether the body took it in time.
+    let hand_over = async |said: Said| {
+        let sent = tokio::time::timeout(stall, sender.send(said)).await;
+        matches!(sent, Ok(Ok(())))
+    };
+    loop {
+        let next = tokio::select! {
+            next = said.recv() => next,
+            () = sender.closed() => return,
+        };
+        let (piece, end) = match next {
+            Some(Ok(Say::Chunk(chunk))) => (Piece::Chunk(chunk), None),
+            Some(Ok(end @ Say::End(_))) => (Piece::End, Some(Ok(end))),
+            // Without the end of the compressed stream.
+            Some(Err(error)) => {
+                hand_over(Err(error)).await;
+                return;
+            }
+            // A task that fell silent: so does this one.
+            None => return,
+        };
+        let bytes = match tokio::task::spawn_blocking(move || compressor.compress(piece)).await {
+            Ok(Ok((bytes, same))) => {
+                compressor = same;
+                bytes
+            }
+            Ok(Err(error)) => {
+                hand_over(Err(failed(error))).await;
+                return;
+            }
+            Err(error) => {
+                let error = Error::internal("the compressor stopped").with_source(error);
+                hand_over(Err(error)).await;
+                return;
+            }
+        };
+        if !bytes.is_empty() && !hand_over(Ok(Say::Chunk(bytes))).await {
+            return;
+        }
+        if let Some(end) = end {
+            hand_over(end).await;
+            return;
+        }
+    }
+}
+
+/// What a compressor is given.
+enum Piece {
+    Chunk(Bytes),
+    End,
+}
+
+/// A stream of one of the codings, which writes into memory. Dropped before its end it may write one, which nobody gets.
+enum Compressor {
+    Zstd(Box<zstd::stream::write::Encoder<'static, Vec<u8>>>),
+    Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
+    Gzip(Box<flate2::write::GzEncoder<Vec<u8>>>),
+}
+
+impl Compressor {
+    fn new(encoding: Encoding) -> Result<Option<Self>> {
+        Ok(Some(match encoding {
+            Encoding::Identity => return Ok(None),
+            Encoding::Zstd => Self::Zstd(Box::new(
+                zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)
+                    .and_then(|mut encoder| {
+                        encoder.include_checksum(true)?;
+                        Ok(encoder)
+                    })
+                    .map_err(failed)?,
+            )),
+            Encoding::Brotli => Self::Brotli(Box::new(brotli::CompressorWriter::new(
+                Vec::new(),
+                BROTLI_BUFFER,
+                BROTLI_QUALITY,
+                BROTLI_WINDOW,
+            ))),
+            Encoding::Gzip => Self::Gzip(Box::new(flate2::write::GzEncoder::new(
+                Vec::new(),
+                flate2::Compression::new(GZIP_LEVEL),
+            ))),
+        }))
+    }
+
+    /// What can be sent once `piece` is in; and itself, to go on with.
+    fn compress(mut self, piece: Piece) -> io::Result<(Bytes, Self)> {
+        match piece {
+            Piece::Chunk(chunk) => {
+                let writer = self.writer();
+                writer.write_all(&chunk)?;
+                writer.flush()?;
+            }
+            Piece::End => match &mut self {
+                Self::Zstd(encoder) => encoder.do_finish()?,
+                // Its only way to end is to be taken apart.
+                Self::Brotli(encoder) => {
+                    let empty = brotli::CompressorWriter::new(Vec::new(), 1, 0, 10);
+                    let ended = std::mem::replace(&mut **encoder, empty).into_inner();
+                    return Ok((ended.into(), self));
+                }
+                Self::Gzip(encoder) => encoder.try_finish()?,
+            },
+        }
+        Ok((self.take(), self))
+    }
+
+    fn writer(&mut self) -> &mut dyn Write {
+        match self {
+            Self::Zstd(encoder) => encoder,
+            Self::Brotli(encoder) => encoder,
+            Self::Gzip(encoder) => encoder,
+        }
+    }
+
+    /// The bytes that are ready.
+    fn take(&mut self) -> Bytes {
+        let ready = match self {
+            Self::Zstd(encoder) => encoder.get_mut(),
+            Self::Brotli(encoder) => encoder.get_mut(),
+            Self::Gzip(encoder) => encoder.get_mut(),
+        };
+        std::mem::take(ready).into()
+    }
+}
+
+fn failed(error: io::Error) -> Error {
+    Error::internal("the file cannot be compressed").with_source(error)
+}
