@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::FileInfo;
+use super::cells::{Cells, Source, plain_bytes};
 use super::copy::{Seen, Special, copy_piece, copy_run, copy_text};
 use super::output::Output;
 use super::rows::{
@@ -45,12 +46,16 @@ const SPECIAL_LENGTHS: [u8; 128] = {
     lengths
 };
 
+/// Room of a cell of a few-valued column with its comma.
+const CELL_ROOM: usize = 32;
+
 /// A CSV file in the making. Holds one encoded batch.
 #[derive(Debug)]
 pub struct CsvEncoder {
     output: Output,
     time: TimestampText,
     dictionaries: Dictionaries,
+    cells: Cells<CELL_ROOM>,
     rows: u64,
     started: bool,
 }
@@ -61,6 +66,7 @@ impl CsvEncoder {
             output: Output::default(),
             time: TimestampText::new(info.utc),
             dictionaries: Dictionaries::default(),
+            cells: Cells::default(),
             rows: 0,
             started: false,
         }
@@ -72,7 +78,11 @@ impl CsvEncoder {
         if plain.is_none() {
             self.dictionaries
                 .render(batch, |output, _, text| cell(output, text));
+            self.cells.fill(batch, &self.dictionaries, |column, _| {
+                (b"", separator(column))
+            });
         }
+        let sources = plain.is_none().then(|| self.cells.sources(batch));
         for row in 0..batch.rows() {
             let (ms, offset) = (batch.timestamps[row], batch.offsets[row]);
             let Some((time, time_len)) = self.time.render(ms, offset) else {
@@ -83,6 +93,10 @@ impl CsvEncoder {
                 let spans = &plain.rows[row];
                 quick_row(&mut self.output, time, time_len, kind, plain.bytes, spans)
             });
+            let quick = quick.or_else(|| {
+                let sources = sources.as_ref()?;
+                quick_columns(&mut self.output, time, time_len, kind, sources, row)
+            });
             if quick.is_none() {
                 self.output.put(&time[..time_len]);
                 let (piece, len) = event_type(kind);
@@ -92,8 +106,7 @@ impl CsvEncoder {
                         Some(rendered) => self.output.put(rendered),
                         None => cell(&mut self.output, batch.text[column].get(row)),
                     }
-                    let last = column == TEXT_COLUMNS.len() - 1;
-                    self.output.put_byte(if last { b'\n' } else { b',' });
+                    self.output.put(separator(column));
                 }
             }
             self.rows += 1;
@@ -120,6 +133,75 @@ impl CsvEncoder {
     pub(super) fn rows(&self) -> u64 {
         self.rows
     }
+}
+
+/// What stands behind a column's cell.
+#[inline(always)]
+fn separator(column: usize) -> &'static [u8; 1] {
+    if column == TEXT_COLUMNS.len() - 1 {
+        b"\n"
+    } else {
+        b","
+    }
+}
+
+/// As [`quick_row`], of texts that lie by column.
+#[inline(always)]
+fn quick_columns(
+    output: &mut Output,
+    time: &[u8; timestamp::ROOM],
+    time_len: usize,
+    kind: EventType,
+    sources: &[Source<'_, CELL_ROOM>; TEXT_COLUMNS.len()],
+    row: usize,
+) -> Option<()> {
+    let text_bytes = plain_bytes(sources, row);
+    if text_bytes > MAX_QUICK_BYTES {
+        return None;
+    }
+    let room = timestamp::ROOM + 16 + 2 * text_bytes + TEXT_COLUMNS.len() * (CELL_ROOM + 3) + STEP;
+    let out = output.room(room);
+    let mut seen = Seen::nothing();
+    let mut at = copy_piece(time, time_len, out, 0)?;
+    let (piece, len) = event_type(kind);
+    at = copy_piece(piece, len, out, at)?;
+    for (column, source) in sources.iter().enumerate() {
+        match *source {
+            Source::Slots { slots, codes } => {
+                let slot = &slots[codes[row] as usize];
+                if slot.len > CELL_ROOM {
+                    return None;
+                }
+                at = copy_piece(&slot.bytes, slot.len, out, at)?;
+            }
+            Source::Plain {
+                bytes,
+                spans,
+                stride,
+            } => {
+                let span = spans[row * stride];
+                if column == EVENT_DATA {
+                    let mut own = Seen::nothing();
+                    let end = copy_text::<NeedsQuotes>(bytes, span, out, at, &mut own)?;
+                    at = if own.special() {
+                        quote(span.of(bytes), out, at)?
+                    } else {
+                        end
+                    };
+                    seen.add_any(&own);
+                } else {
+                    at = copy_text::<NeedsQuotes>(bytes, span, out, at, &mut seen)?;
+                }
+                *out.get_mut(at)? = separator(column)[0];
+                at += 1;
+            }
+        }
+    }
+    if seen.special() || seen.not_ascii() && simdutf8::basic::from_utf8(out.get(..at)?).is_err() {
+        return None;
+    }
+    output.advance(at);
+    Some(())
 }
 
 /// Writes a row in which no text but `event_data` needs quotes. `None`, and nothing written, where one does, where a

@@ -6,13 +6,14 @@
 use bytes::Bytes;
 
 use super::FileInfo;
+use super::cells::{Cells, Source, plain_bytes};
 use super::copy::{Seen, Special, copy_piece, copy_text};
 use super::json_text::{self, LineBreaks, NeedsEscape};
 use super::output::Output;
 use super::rows::{Dictionaries, MAX_QUICK_BYTES, PlainRows, as_utf8, text_bytes};
 use super::timestamp::{self, TimestampText, no_text};
 use super::vector::{Block, STEP};
-use crate::decode::{Batch, EventType};
+use crate::decode::{Batch, EventType, Span};
 use crate::error::Result;
 use crate::pushdown::columns::{EVENT_DATA, TEXT_COLUMNS};
 
@@ -78,6 +79,9 @@ fn event_type(event_type: EventType) -> &'static Piece {
     }
 }
 
+/// Room of a value of a few-valued column with its key.
+const CELL_ROOM: usize = 64;
+
 /// A JSON or NDJSON file in the making. Holds one encoded batch.
 #[derive(Debug)]
 pub struct JsonEncoder {
@@ -85,6 +89,7 @@ pub struct JsonEncoder {
     output: Output,
     time: TimestampText,
     dictionaries: Dictionaries,
+    cells: Cells<CELL_ROOM>,
     rows: u64,
     started: bool,
 }
@@ -96,6 +101,7 @@ impl JsonEncoder {
             output: Output::default(),
             time: TimestampText::new(info.utc),
             dictionaries: Dictionaries::default(),
+            cells: Cells::default(),
             rows: 0,
             started: false,
         }
@@ -106,7 +112,12 @@ impl JsonEncoder {
         let plain = PlainRows::of(batch);
         if plain.is_none() {
             self.dictionaries.render(batch, value);
+            self.cells.fill(batch, &self.dictionaries, |column, _| {
+                let key = &KEYS[column];
+                (&key.0[..key.1 - 1], b"")
+            });
         }
+        let sources = plain.is_none().then(|| self.cells.sources(batch));
         let (next, last): (&Piece, &[u8; 2]) = match self.framing {
             Framing::Array => (&TIMESTAMP_OF_NEXT, b"} "),
             Framing::Lines => (&TIMESTAMP, b"}\n"),
@@ -131,6 +142,11 @@ impl JsonEncoder {
                     plain,
                     row,
                 )
+            });
+            let quick = quick.or_else(|| {
+                let sources = sources.as_ref()?;
+                let (out, ends) = (&mut self.output, (last, last_len));
+                quick_columns(out, first, time, time_len, kind, ends, sources, row)
             });
             if quick.is_none() {
                 self.output.put(&first.0[..first.1]);
@@ -201,21 +217,7 @@ fn quick_row(
     at = copy_piece(time, time_len, out, at)?;
     at = copy_piece(&kind.0, kind.1, out, at)?;
     for (column, &span) in spans.iter().enumerate() {
-        if span.len == 0 {
-            at = copy_piece(&NULLS[column].0, NULLS[column].1, out, at)?;
-        } else if column == EVENT_DATA {
-            let text = span.of(plain.bytes);
-            let LineBreaks::None = json_text::check(text)? else {
-                return None;
-            };
-            at = copy_piece(&EVENT_DATA_KEY.0, EVENT_DATA_KEY.1, out, at)?;
-            at = copy_text::<Nothing>(plain.bytes, span, out, at, &mut seen)?;
-        } else {
-            at = copy_piece(&KEYS[column].0, KEYS[column].1, out, at)?;
-            at = copy_text::<NeedsEscape>(plain.bytes, span, out, at, &mut seen)?;
-            *out.get_mut(at)? = b'"';
-            at += 1;
-        }
+        at = plain_value(plain.bytes, span, column, out, at, &mut seen)?;
     }
     at = copy_piece(last, last_len, out, at)?;
     if seen.special() {
@@ -226,6 +228,86 @@ fn quick_row(
     }
     output.advance(at);
     Some(())
+}
+
+/// As [`quick_row`], of texts that lie by column.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)] // the parts of a row, in order
+fn quick_columns(
+    output: &mut Output,
+    first: &Piece,
+    time: &[u8; timestamp::ROOM],
+    time_len: usize,
+    kind: &Piece,
+    (last, last_len): (&[u8; 2], usize),
+    sources: &[Source<'_, CELL_ROOM>; TEXT_COLUMNS.len()],
+    row: usize,
+) -> Option<()> {
+    let text_bytes = plain_bytes(sources, row);
+    if text_bytes > MAX_QUICK_BYTES {
+        return None;
+    }
+    let out = output.room(FIXED_ROOM + text_bytes + TEXT_COLUMNS.len() * CELL_ROOM);
+    let mut seen = Seen::nothing();
+    let mut at = copy_piece(&first.0, first.1, out, 0)?;
+    at = copy_piece(time, time_len, out, at)?;
+    at = copy_piece(&kind.0, kind.1, out, at)?;
+    for (column, source) in sources.iter().enumerate() {
+        match *source {
+            Source::Slots { slots, codes } => {
+                let slot = &slots[codes[row] as usize];
+                if slot.len > CELL_ROOM {
+                    return None;
+                }
+                let (head, tail) = slot.bytes.split_first_chunk::<32>()?;
+                copy_piece(head, 32, out, at)?;
+                if slot.len > 32 {
+                    copy_piece::<32>(tail.first_chunk()?, 32, out, at + 32)?;
+                }
+                at += slot.len;
+            }
+            Source::Plain {
+                bytes,
+                spans,
+                stride,
+            } => {
+                let span = spans[row * stride];
+                at = plain_value(bytes, span, column, out, at, &mut seen)?;
+            }
+        }
+    }
+    at = copy_piece(last, last_len, out, at)?;
+    if seen.special() || seen.not_ascii() && simdutf8::basic::from_utf8(out.get(..at)?).is_err() {
+        return None;
+    }
+    output.advance(at);
+    Some(())
+}
+
+/// Copies a text with its key; one that needs escapes is seen. `None` where `event_data` is not JSON on one line.
+#[inline(always)]
+fn plain_value(
+    bytes: &[u8],
+    span: Span,
+    column: usize,
+    out: &mut [u8],
+    mut at: usize,
+    seen: &mut Seen,
+) -> Option<usize> {
+    if span.len == 0 {
+        return copy_piece(&NULLS[column].0, NULLS[column].1, out, at);
+    }
+    if column == EVENT_DATA {
+        let LineBreaks::None = json_text::check(span.of(bytes))? else {
+            return None;
+        };
+        at = copy_piece(&EVENT_DATA_KEY.0, EVENT_DATA_KEY.1, out, at)?;
+        return copy_text::<Nothing>(bytes, span, out, at, seen);
+    }
+    at = copy_piece(&KEYS[column].0, KEYS[column].1, out, at)?;
+    at = copy_text::<NeedsEscape>(bytes, span, out, at, seen)?;
+    *out.get_mut(at)? = b'"';
+    Some(at + 1)
 }
 
 struct Nothing;

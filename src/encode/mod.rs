@@ -9,6 +9,7 @@
 //! Values are those of the contract, in every format: an absent text is an empty cell or null, bytes that are not
 //! UTF-8 become U+FFFD, times are RFC 3339 or the instant.
 
+mod cells;
 mod copy;
 mod csv;
 mod json;

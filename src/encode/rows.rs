@@ -83,6 +83,20 @@ impl Dictionaries {
         }
     }
 
+    /// All entries of a column as they were rendered; none of a plain column.
+    pub(super) fn entries<'a>(
+        &'a self,
+        batch: &Batch<'_>,
+        column: usize,
+    ) -> impl Iterator<Item = &'a [u8]> {
+        let ends = match batch.text[column] {
+            TextColumn::Dictionary { .. } => &self.ends[column][..],
+            TextColumn::Plain { .. } => &[],
+        };
+        ends.windows(2)
+            .map(|ends| &self.rendered.written()[ends[0]..ends[1]])
+    }
+
     /// A text of a dictionary column as it was rendered, or `None` for a plain column.
     pub(super) fn get(&self, batch: &Batch<'_>, column: usize, row: usize) -> Option<&[u8]> {
         let TextColumn::Dictionary { codes, .. } = batch.text[column] else {

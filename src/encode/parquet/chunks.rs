@@ -13,6 +13,7 @@ use parquet::schema::types::ColumnDescPtr;
 use super::dictionary::Dictionary;
 use super::hybrid;
 use super::pages::{Bounds, ColumnBytes, Compressor, DataPage, Pages};
+use crate::decode::Span;
 use crate::encode::rows::as_utf8;
 
 /// Most rows of a page.
@@ -23,6 +24,9 @@ const PAGE_BYTES: usize = 4 << 20;
 
 /// A column whose distinct texts take more bytes than this is written without a dictionary from there on.
 const DICTIONARY_BYTES: usize = 1 << 20;
+
+/// The place of a text that was not looked up yet: no dictionary is so large.
+const UNKNOWN: u32 = u32::MAX;
 
 /// Longest text that statistics hold, in bytes. A column with a longer one has no statistics.
 const STATISTICS_BYTES: usize = 64;
@@ -124,6 +128,8 @@ pub(super) struct TextChunk {
     all_nulls: usize,
     /// Which codes have been compared for the bounds of a page.
     compared: Vec<bool>,
+    /// The codes of distinct texts that were looked up already.
+    known: Vec<u32>,
     /// The page's bytes while it ends.
     page: Vec<u8>,
 }
@@ -147,6 +153,7 @@ impl TextChunk {
             all_bounds: None,
             all_nulls: 0,
             compared: Vec::new(),
+            known: Vec::new(),
             page: Vec::new(),
         }
     }
@@ -156,20 +163,54 @@ impl TextChunk {
         self.pages.bytes() + self.dictionary.page().len() + self.codes.len() + self.plain.len()
     }
 
-    /// Adds texts, 64 at a time at most, so that whether they are there makes one word.
+    /// Adds texts.
     pub(super) fn extend<'a>(
         &mut self,
         texts: impl IntoIterator<Item = &'a [u8]>,
         compressor: &mut Compressor,
     ) -> Result<()> {
-        let mut texts = texts.into_iter();
+        self.extend_with(texts.into_iter(), |text| text, Dictionary::code, compressor)
+    }
+
+    /// Adds texts that come as codes into distinct ones; each of these is looked up once.
+    pub(super) fn extend_codes(
+        &mut self,
+        bytes: &[u8],
+        entries: &[Span],
+        codes: &[u32],
+        compressor: &mut Compressor,
+    ) -> Result<()> {
+        let mut known = std::mem::take(&mut self.known);
+        known.clear();
+        known.resize(entries.len(), UNKNOWN);
+        let text = |code: u32| entries[code as usize].of(bytes);
+        let look_up = |dictionary: &mut Dictionary, code: u32| {
+            let place = &mut known[code as usize];
+            if *place == UNKNOWN {
+                *place = dictionary.code(text(code));
+            }
+            *place
+        };
+        let result = self.extend_with(codes.iter().copied(), text, look_up, compressor);
+        self.known = known;
+        result
+    }
+
+    /// Adds texts, 64 at a time at most, so that whether they are there makes one word.
+    fn extend_with<'a, T: Copy>(
+        &mut self,
+        mut texts: impl Iterator<Item = T>,
+        text: impl Fn(T) -> &'a [u8],
+        mut look_up: impl FnMut(&mut Dictionary, T) -> u32,
+        compressor: &mut Compressor,
+    ) -> Result<()> {
         loop {
             let first = self.rows % 64;
             let most = (64 - first).min(PAGE_ROWS - self.rows);
             let (present, rows) = if self.in_dictionary {
-                self.take_codes(texts.by_ref().take(most))
+                self.take_codes(texts.by_ref().take(most), &text, &mut look_up)
             } else {
-                self.take_plain(texts.by_ref().take(most))
+                self.take_plain(texts.by_ref().take(most).map(&text))
             };
             if rows == 0 {
                 return Ok(());
@@ -194,13 +235,19 @@ impl TextChunk {
 
     /// Looks texts up until the dictionary is full. Gives a bit for each that is there, and how many rows were taken.
     #[inline]
-    fn take_codes<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) -> (u64, usize) {
+    fn take_codes<'a, T: Copy>(
+        &mut self,
+        texts: impl Iterator<Item = T>,
+        text: impl Fn(T) -> &'a [u8],
+        mut look_up: impl FnMut(&mut Dictionary, T) -> u32,
+    ) -> (u64, usize) {
         let (mut present, mut rows) = (0, 0);
-        for text in texts {
-            if !text.is_empty() {
+        for item in texts {
+            if !text(item).is_empty() {
                 present |= 1 << rows;
                 let known = self.dictionary.len();
-                self.codes.push(self.dictionary.code(text));
+                let code = look_up(&mut self.dictionary, item);
+                self.codes.push(code);
                 if self.dictionary.len() != known && self.dictionary_full() {
                     return (present, rows + 1);
                 }

@@ -32,7 +32,7 @@ use self::properties::{WITH_STATISTICS, WITHOUT_DICTIONARY};
 use self::sink::Sink;
 use super::rows::{PlainRows, text_bytes};
 use super::{FileInfo, timestamp};
-use crate::decode::Batch;
+use crate::decode::{Batch, TextColumn};
 use crate::error::{Error, Result};
 use crate::pushdown::columns::{COLUMNS, TEXT_COLUMNS};
 
@@ -61,6 +61,8 @@ pub struct ParquetEncoder {
     step_text_bytes: usize,
     group_rows: usize,
     rows: u64,
+    /// Of each row of a batch that comes by column.
+    text_bytes: Vec<usize>,
 }
 
 struct Writer(SerializedFileWriter<Sink>);
@@ -95,6 +97,7 @@ impl ParquetEncoder {
             step_text_bytes: 0,
             group_rows: 0,
             rows: 0,
+            text_bytes: Vec::new(),
         })
     }
 
@@ -105,6 +108,9 @@ impl ParquetEncoder {
             }
         }
         let plain = PlainRows::of(batch);
+        if plain.is_none() {
+            self.count_text(batch);
+        }
         let mut start = 0;
         while start < batch.rows() {
             let most = batch.rows().min(start + STEP_ROWS - self.step_rows);
@@ -112,7 +118,7 @@ impl ParquetEncoder {
             while end < most && self.step_text_bytes < STEP_TEXT_BYTES {
                 self.step_text_bytes += match &plain {
                     Some(plain) => text_bytes(&plain.rows[end]),
-                    None => batch.text.iter().map(|text| text.get(end).len()).sum(),
+                    None => self.text_bytes[end],
                 };
                 end += 1;
             }
@@ -126,6 +132,25 @@ impl ParquetEncoder {
             }
         }
         Ok(())
+    }
+
+    /// Counts the bytes of text of each row, column by column.
+    fn count_text(&mut self, batch: &Batch<'_>) {
+        self.text_bytes.clear();
+        self.text_bytes.resize(batch.rows(), 0);
+        for text in &batch.text {
+            let rows = self.text_bytes.iter_mut();
+            match *text {
+                TextColumn::Plain { spans, stride, .. } => {
+                    let spans = spans.iter().step_by(stride);
+                    rows.zip(spans)
+                        .for_each(|(row, span)| *row += span.len as usize);
+                }
+                TextColumn::Dictionary { entries, codes, .. } => rows
+                    .zip(codes)
+                    .for_each(|(row, &code)| *row += entries[code as usize].len as usize),
+            }
+        }
     }
 
     /// Adds the rows from `start` to in front of `end`, column by column.
@@ -150,7 +175,16 @@ impl ParquetEncoder {
                     let rows = plain.rows[start..end].iter();
                     chunk.extend(rows.map(|spans| spans[column].of(plain.bytes)), compressor)?;
                 }
-                None => chunk.extend((start..end).map(|row| text.get(row)), compressor)?,
+                None => match *text {
+                    TextColumn::Dictionary {
+                        bytes,
+                        entries,
+                        codes,
+                    } => chunk.extend_codes(bytes, entries, &codes[start..end], compressor)?,
+                    TextColumn::Plain { .. } => {
+                        chunk.extend((start..end).map(|row| text.get(row)), compressor)?;
+                    }
+                },
             }
         }
         Ok(())
