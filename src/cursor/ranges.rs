@@ -170,10 +170,9 @@ impl Ranges {
         while self.ahead.len() < (self.server.parallel - 1).max(1) {
             // Several ranges at once need the right to it; one stretch behind the cursor that is read from does not.
             let extra = self.server.extra.clone().try_acquire_owned().ok();
-            if self.next == self.end || extra.is_none() {
-                if !self.ahead.is_empty() || !self.current.is_read() {
-                    break;
-                }
+            let behind_current = self.next == self.end || extra.is_none();
+            if behind_current && !(self.ahead.is_empty() && self.current.is_read()) {
+                break;
             }
             if self.next == self.end {
                 if extra.is_none() && !self.current.is_first() {

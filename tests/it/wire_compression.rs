@@ -145,16 +145,21 @@ async fn a_bit_that_flips_on_a_wire_with_checksums_never_leaves_a_file_that_look
     let service = TestService::start_with(settings).await;
     let whole = service.export("site_demo", RANGE).await;
     let whole = whole.body.expect("a whole file");
+    let (mut aborted, mut tried) = (0, 0);
     for at in (5_000..1_000_000).step_by(37_777) {
         meddler.flip.store(at, Ordering::SeqCst);
         let answer = service.export("site_demo", RANGE).await;
         meddler.flip.store(usize::MAX, Ordering::SeqCst);
-        assert!(
-            answer.status != 200 || answer.body.is_err(),
-            "byte {at} was garbled and the file of {} bytes looks whole",
-            whole.len()
-        );
+        tried += 1;
+        match answer.body {
+            // Where the byte was one of the counts, or there were not so many bytes, the file is right.
+            Ok(file) if answer.status == 200 => {
+                assert!(file == whole, "byte {at} was garbled and so is the file");
+            }
+            _ => aborted += 1,
+        }
     }
+    assert!(aborted > tried / 2, "{aborted} of {tried} were aborted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
