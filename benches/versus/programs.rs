@@ -151,7 +151,7 @@ pub(crate) async fn drain(catalog: &Catalog, server: &Server, request: &ExportRe
     let name = "versus-drain".into();
     let mut cursor = server
         .rows(
-            &request,
+            request,
             fence,
             whole,
             Form::Packed(Parts::Unknown),
