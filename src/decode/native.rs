@@ -72,6 +72,8 @@ enum Place {
 pub struct NativeDecoder {
     /// The block that is being read or delivered, and what has come behind it.
     bytes: Vec<u8>,
+    /// Where the block begins, and how far it has been read.
+    start: usize,
     at: usize,
     place: Place,
     rows: usize,
@@ -97,6 +99,7 @@ impl NativeDecoder {
     pub(super) fn behind(rows: u64, last_key: Option<(i64, u64)>) -> Self {
         Self {
             bytes: Vec::new(),
+            start: 0,
             at: 0,
             place: Place::Block,
             rows: 0,
@@ -122,6 +125,7 @@ impl NativeDecoder {
 
     pub(super) fn restart(&mut self, until: i64) {
         self.bytes.clear();
+        self.at = 0;
         self.start_block();
         self.stop_at(until);
         self.passed = false;
@@ -137,11 +141,17 @@ impl NativeDecoder {
 
     /// Whether the next block is larger than may be held.
     pub(super) fn overflows(&self) -> bool {
-        self.delivered == self.wanted && self.bytes.len() > MAX_BLOCK_BYTES
+        self.delivered == self.wanted && self.bytes.len() - self.start > MAX_BLOCK_BYTES
     }
 
+    /// What has come behind the last block is the next one's.
     fn start_block(&mut self) {
-        self.at = 0;
+        if self.at > self.bytes.len() / 2 {
+            self.bytes.drain(..self.at);
+            self.bytes.shrink_to(KEPT_BYTES);
+            self.at = 0;
+        }
+        self.start = self.at;
         self.place = Place::Block;
         self.rows = 0;
         self.delivered = 0;
@@ -158,13 +168,18 @@ impl NativeDecoder {
                 return Ok(None);
             }
             if matches!(self.place, Place::End) {
-                // What has come behind the block is the next one's.
-                self.bytes.drain(..self.at);
-                self.bytes.shrink_to(KEPT_BYTES);
                 self.start_block();
             }
             match self.read() {
-                Ok(()) => self.end_block()?,
+                Ok(()) => {
+                    if let Err(error) = self.end_block() {
+                        // It is the same error when it is asked for again.
+                        self.place = Place::Column(COLUMNS);
+                        self.wanted = 0;
+                        self.passed = false;
+                        return Err(error);
+                    }
+                }
                 Err(Stop::Short) => return Ok(None),
                 Err(stop) => return Err(self.error(stop)),
             }
@@ -207,7 +222,7 @@ impl NativeDecoder {
         loop {
             match self.place {
                 Place::Block => {
-                    let (columns, at) = self.length(0)?;
+                    let (columns, at) = self.length(self.at)?;
                     if columns != COLUMNS {
                         return Err(Stop::NotABlock);
                     }
@@ -408,12 +423,8 @@ impl NativeDecoder {
     }
 
     pub(super) fn finish(&self) -> Result<()> {
-        let behind = match self.place {
-            Place::End => self.at,
-            Place::Block => 0,
-            _ => usize::MAX,
-        };
-        if behind == self.bytes.len() {
+        let between = matches!(self.place, Place::Block | Place::End);
+        if between && self.at == self.bytes.len() {
             return Ok(());
         }
         let row = self.all_rows + 1;
@@ -458,3 +469,7 @@ impl NativeDecoder {
             .with_detail(super::readable_end(&self.bytes))
     }
 }
+
+#[cfg(test)]
+#[path = "native_tests.rs"]
+mod tests;

@@ -366,4 +366,4 @@ fn columns<'a>(bytes: &'a [u8], rows: &'a [RowSpans]) -> [TextColumn<'a>; TEXT_C
 
 #[cfg(test)]
 #[path = "rowbinary_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -7,7 +7,7 @@ use super::super::row::MIN_ROW_BYTES;
 use super::*;
 
 #[path = "../../benches/support/mod.rs"]
-mod support;
+pub(crate) mod support;
 
 use support::{Corpus, Row, wire, write_length};
 
