@@ -67,8 +67,9 @@ pub struct Export {
     delivered: Delivered,
     /// Rows of the ranges before.
     rows: u64,
-    /// How often a cursor was opened again.
+    /// How often a cursor was opened again, for the whole window and for the range that is read from.
     resumes: u32,
+    range_resumes: u32,
     state: State,
 }
 
@@ -152,6 +153,7 @@ impl Export {
             delivered: Delivered::default(),
             rows: 0,
             resumes: 0,
+            range_resumes: 0,
             state: State::Reading,
         })
     }
@@ -237,6 +239,7 @@ impl Export {
         }
         if self.ranges.advance(self.delivered.rows)? {
             self.rows += std::mem::take(&mut self.delivered).rows;
+            self.range_resumes = 0;
             self.restart()?;
             self.look_ahead().await?;
         } else {
@@ -247,20 +250,27 @@ impl Export {
     }
 
     /// The client took something for an error of ClickHouse. That may be a visitor's text, so the cursor is opened again
-    /// behind the last row with text as hexadecimal digits; an error that comes again there is real.
+    /// behind the last row with text as hexadecimal digits; an error that comes again there is real. Likewise a
+    /// connection that had to wait for others may have been given up, and one that was not is lost for good.
     async fn suspect(&mut self, error: Error) -> Result<()> {
         let young = |age| age < self.server.max_query();
         let suspicion =
             error.kind() != ErrorKind::Unavailable && self.ranges.age().is_some_and(young);
-        if !suspicion {
+        let waited = error.kind() == ErrorKind::Unavailable && self.ranges.waited();
+        if !suspicion && !waited {
             return Err(error);
         }
-        tracing::info!(export = %self.id, rows = self.rows(), %error, "suspected an error, reading on in hexadecimal");
+        let form = if waited {
+            Form::Packed(Parts::Unknown)
+        } else {
+            Form::Hex
+        };
+        tracing::info!(export = %self.id, rows = self.rows(), %error, ?form, "a cursor ended before its end, reading on");
         let proof = match self.delivered.last {
             Some(_) => self.prove().await?,
             None => NOTHING_DELIVERED,
         };
-        self.reopen(proof, Form::Hex)
+        self.reopen(proof, form)
     }
 
     /// Checks what was delivered of the range against ClickHouse's counts of this moment.
@@ -288,13 +298,14 @@ impl Export {
         if proof.at > 1 {
             return Err(inseparable(proof.at, self.delivered.last));
         }
-        if self.resumes == MAX_RESUMES {
+        if self.range_resumes == MAX_RESUMES {
             return Err(
                 Error::internal("the stream from ClickHouse ended early again and again")
                     .with_detail(format!("{MAX_RESUMES} times, {} rows", self.rows())),
             );
         }
         self.resumes += 1;
+        self.range_resumes += 1;
         self.ranges.reopen(self.delivered.last, form)?;
         self.restart()
     }
@@ -333,7 +344,7 @@ impl Export {
     }
 }
 
-/// How often the cursors of one export are opened again at most.
+/// How often the cursor of one range is opened again at most.
 const MAX_RESUMES: u32 = 16;
 
 /// The proof of a range of which nothing was delivered yet.

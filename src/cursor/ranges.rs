@@ -72,6 +72,8 @@ struct Fetch {
     interval: Interval,
     form: Form,
     source: Source,
+    /// Whether it was opened while another was read: then it may have waited longer than the server does.
+    waited: bool,
     /// The right to be read beside others.
     extra: Option<OwnedSemaphorePermit>,
 }
@@ -110,6 +112,7 @@ impl Ranges {
                 interval: whole.interval,
                 form,
                 source: Source::Rows(cursor),
+                waited: false,
                 extra: None,
             },
             ahead: VecDeque::new(),
@@ -262,6 +265,7 @@ impl Ranges {
             interval,
             form,
             source: Source::Rows(self.open_cursor(range, form, room)?),
+            waited: true,
             extra,
         })
     }
@@ -291,6 +295,7 @@ impl Ranges {
         };
         let (interval, form) = self.next_range(plan, self.range_rows(0), false);
         self.current = self.fetch(interval, form, READ_AHEAD_BYTES, None)?;
+        self.current.waited = false;
         self.next = interval.until;
         self.opened += 1;
         Ok(true)
@@ -309,11 +314,18 @@ impl Ranges {
         let cursor = self.open_cursor(range, form, READ_AHEAD_BYTES)?;
         self.opened += 1;
         self.current.form = form;
+        self.current.waited = false;
         self.current.source = match form {
             Form::Packed(_) | Form::Columns(_) => Source::Rows(cursor),
             Form::Hex => Source::Hex(Unhex::new(cursor)),
         };
         Ok(())
+    }
+
+    /// Whether the stream that is read from was opened while another was read. A server gives up a connection that takes
+    /// nothing for some time, as such a one may while a slow client is served.
+    pub fn waited(&self) -> bool {
+        self.current.waited
     }
 
     /// How old the stream that is read from is, or `None` where it cannot be opened in another form.

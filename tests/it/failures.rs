@@ -375,6 +375,67 @@ async fn more_exports_than_allowed_are_refused_with_a_time_to_retry() {
     }
 }
 
+/// A proxy that cuts the second connection on which so many bytes of answer came, and no other.
+async fn second_cutting_proxy(url: &str, bytes: usize) -> String {
+    let target = url.trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let large = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (target, large) = (target.clone(), large.clone());
+            tokio::spawn(async move {
+                let server = TcpStream::connect(&target).await.expect("ClickHouse");
+                let (mut client_read, mut client_write) = client.into_split();
+                let (mut server_read, mut server_write) = server.into_split();
+                tokio::spawn(async move {
+                    let _ = tokio::io::copy(&mut client_read, &mut server_write).await;
+                });
+                let (mut buffer, mut passed) = (vec![0; 64 << 10], 0);
+                while let Ok(read @ 1..) = server_read.read(&mut buffer).await {
+                    if client_write.write_all(&buffer[..read]).await.is_err() {
+                        return;
+                    }
+                    let before = passed;
+                    passed += read;
+                    if (before..passed).contains(&bytes)
+                        && large.fetch_add(1, Ordering::SeqCst) == 1
+                    {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_that_was_given_up_while_it_waited_is_gone_on_with() {
+    let database = traffic(600_000).await;
+    for format in FORMATS {
+        let query = format!("{RANGE}&format={format}");
+        let whole = TestService::start(&database.config)
+            .await
+            .export("site_demo", &query)
+            .await;
+        let mut settings = config(&database.config);
+        settings.clickhouse.url = second_cutting_proxy(&database.config.url, 300_000).await;
+        let service = TestService::start_with(settings).await;
+        let answer = service.export("site_demo", &query).await;
+        assert!(answer.body.is_ok(), "{format}: {:?}", answer.body);
+        assert!(answer.body == whole.body, "{format} differs");
+        let id = answer.headers["x-export-id"].to_str().expect("an id");
+        let path = format!("/api/exports/{id}");
+        let receipt = service
+            .send(hyper::Method::GET, &path, Some(&service.key))
+            .await
+            .text();
+        let receipt: serde_json::Value = serde_json::from_str(&receipt).expect("JSON");
+        assert_eq!(receipt["resumes"], 1, "{format}: nothing was cut");
+    }
+}
+
 /// A proxy that ends the first answer with rows politely after so many bytes of its body, as if it were complete.
 async fn lying_proxy(url: &str, bytes: usize) -> String {
     let target = url.trim_start_matches("http://").to_owned();
