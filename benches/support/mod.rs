@@ -1,7 +1,9 @@
-//! Rows as plain values, the same rows as RowBinary, and seeded corpora of them. Shared by benches and tests, and
+//! Rows as plain values, the same rows as RowBinary and as Native, and seeded corpora of them. Shared by benches and tests, and
 //! independent of the crate: what the codec is measured and checked against must not be made by it.
 
 #![allow(dead_code, missing_docs, unreachable_pub)] // each user takes a part, none shows it
+
+pub mod native;
 
 /// Places of texts in [`Row::text`], in the order of the export's columns.
 pub const EVENT_NAME: usize = 1;
@@ -38,10 +40,15 @@ impl Row {
         if self.pageview { "pageview" } else { "event" }
     }
 
+    /// The byte that a row begins with.
+    pub fn marker(&self) -> u8 {
+        let event_type = if self.pageview { 1 } else { 2 };
+        event_type + if self.fresh { 2 } else { 0 }
+    }
+
     /// Appends the row as ClickHouse writes it.
     pub fn write(&self, wire: &mut Vec<u8>) {
-        let event_type = if self.pageview { 1 } else { 2 };
-        wire.push(event_type + if self.fresh { 2 } else { 0 });
+        wire.push(self.marker());
         wire.extend_from_slice(&self.timestamp.to_le_bytes());
         wire.extend_from_slice(&self.event_id.to_le_bytes());
         wire.extend_from_slice(&self.offset.to_le_bytes());

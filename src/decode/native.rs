@@ -36,8 +36,9 @@ const KEPT_BYTES: usize = 4 << 20;
 /// Version of the serialization of `LowCardinality`, and what its type of codes may say beside their width: distinct texts
 /// stand in the block itself.
 const LOW_CARDINALITY_VERSION: u64 = 1;
+const CODE_WIDTH: u64 = 0xff;
 const OWN_TEXTS: u64 = 1 << 9;
-const SHARED_TEXTS: u64 = 1 << 8;
+const RENEWED_TEXTS: u64 = 1 << 10;
 
 /// Why a block cannot be read to its end yet, or at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +93,8 @@ pub struct NativeDecoder {
     last_key: Option<(i64, u64)>,
     last_instant: i64,
     passed: bool,
+    /// The block has come to its end, and its rows have more text than may be handed on at once.
+    too_large: bool,
 }
 
 impl NativeDecoder {
@@ -115,6 +118,7 @@ impl NativeDecoder {
             last_key,
             last_instant: i64::MAX,
             passed: false,
+            too_large: false,
         }
     }
 
@@ -129,19 +133,35 @@ impl NativeDecoder {
         self.start_block();
         self.stop_at(until);
         self.passed = false;
+        self.too_large = false;
     }
 
     pub(super) fn stop_at(&mut self, until: i64) {
         self.last_instant = until.saturating_sub(1);
+        if self.delivered < self.wanted {
+            self.cut();
+        }
+    }
+
+    /// Leaves out what lies behind the end of the range of a block in order.
+    fn cut(&mut self) {
+        let last_instant = self.last_instant;
+        let timestamps = &self.timestamps[..];
+        if timestamps.last().is_some_and(|&last| last > last_instant) {
+            let wanted = timestamps.partition_point(|&at| at <= last_instant);
+            self.wanted = wanted.max(self.delivered);
+            self.passed = true;
+        }
     }
 
     pub(super) fn passed(&self) -> bool {
         self.passed
     }
 
-    /// Whether the next block is larger than may be held.
+    /// Whether the next block is larger than may be held, or its rows are.
     pub(super) fn overflows(&self) -> bool {
-        self.delivered == self.wanted && self.bytes.len() - self.start > MAX_BLOCK_BYTES
+        let read = self.delivered == self.wanted && !self.passed;
+        read && (self.too_large || self.bytes.len() - self.start > MAX_BLOCK_BYTES)
     }
 
     /// What has come behind the last block is the next one's.
@@ -159,12 +179,14 @@ impl NativeDecoder {
     }
 
     pub(super) fn push(&mut self, chunk: &Bytes) {
-        self.bytes.extend_from_slice(chunk);
+        if !self.passed && !self.too_large {
+            self.bytes.extend_from_slice(chunk);
+        }
     }
 
     pub(super) fn next_batch(&mut self) -> Result<Option<Batch<'_>>> {
         while self.delivered == self.wanted {
-            if self.passed {
+            if self.passed || self.too_large {
                 return Ok(None);
             }
             if matches!(self.place, Place::End) {
@@ -175,8 +197,6 @@ impl NativeDecoder {
                     if let Err(error) = self.end_block() {
                         // It is the same error when it is asked for again.
                         self.place = Place::Column(COLUMNS);
-                        self.wanted = 0;
-                        self.passed = false;
                         return Err(error);
                     }
                 }
@@ -266,11 +286,12 @@ impl NativeDecoder {
             let version = self.number(at)?;
             let codes = self.number(at + 8)?;
             count = self.number(at + 16)?.try_into().unwrap_or(usize::MAX);
-            let own = codes & OWN_TEXTS != 0 && codes & SHARED_TEXTS == 0 && codes & 0xff <= 3;
-            if version != LOW_CARDINALITY_VERSION || !own || count > MAX_BLOCK_ROWS {
+            let own = codes & !(CODE_WIDTH | RENEWED_TEXTS) == OWN_TEXTS;
+            let power = codes & CODE_WIDTH;
+            if version != LOW_CARDINALITY_VERSION || !own || power > 3 || count > MAX_BLOCK_ROWS {
                 return Err(Stop::Damaged);
             }
-            width = Some(1 << (codes & 0xff));
+            width = Some(1 << power);
             at += 24;
         } else if found != LOW_CARDINALITY && found != STRING {
             return Err(Stop::Damaged);
@@ -311,6 +332,7 @@ impl NativeDecoder {
                 break;
             }
             spans.push(Span {
+                // 32 bits hold it: what is larger than a block may be is given up before so much has come.
                 start: start as u32,
                 len,
             });
@@ -333,6 +355,7 @@ impl NativeDecoder {
             return Err(Stop::Damaged);
         }
         let Texts { spans, codes, .. } = &mut self.texts[column - FIXED.len()];
+        codes.clear();
         let start = self.at + 8;
         let end = start + width * self.rows;
         let found = self.bytes.get(start..end).ok_or(Stop::Short)?;
@@ -396,16 +419,6 @@ impl NativeDecoder {
         self.offsets
             .extend(offsets.map(|&bytes| i16::from_le_bytes(bytes)));
 
-        let last_instant = self.last_instant;
-        self.wanted = rows;
-        if self
-            .timestamps
-            .last()
-            .is_some_and(|&last| last > last_instant)
-        {
-            self.wanted = self.timestamps.partition_point(|&at| at <= last_instant);
-            self.passed = true;
-        }
         let mut before = self.last_key.unwrap_or((i64::MIN, 0));
         let keys = self.timestamps.iter().zip(&self.event_ids);
         for (row, (&timestamp, &event_id)) in keys.enumerate() {
@@ -419,12 +432,34 @@ impl NativeDecoder {
             }
             before = key;
         }
+        if self.has_too_much_text() {
+            self.too_large = true;
+        } else {
+            self.wanted = rows;
+            self.cut();
+        }
         Ok(())
+    }
+
+    /// Whether the rows have more text than a block may have: one that many rows share stands in the block only once.
+    fn has_too_much_text(&self) -> bool {
+        let shared = || self.texts.iter().filter(|texts| texts.has_codes);
+        let longest = |texts: &Texts| texts.spans.iter().map(|span| span.len).max().unwrap_or(0);
+        let most = shared().map(|texts| longest(texts) as usize * self.rows);
+        if most.sum::<usize>() <= MAX_BLOCK_BYTES {
+            return false;
+        }
+        let of_rows = shared().flat_map(|texts| {
+            let codes = texts.codes.iter();
+            codes.map(|&code| texts.spans[code as usize].len as usize)
+        });
+        of_rows.sum::<usize>() > MAX_BLOCK_BYTES
     }
 
     pub(super) fn finish(&self) -> Result<()> {
         let between = matches!(self.place, Place::Block | Place::End);
-        if between && self.at == self.bytes.len() {
+        let read = self.delivered == self.wanted && !self.too_large;
+        if read && (self.passed || between && self.at == self.bytes.len()) {
             return Ok(());
         }
         let row = self.all_rows + 1;
