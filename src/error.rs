@@ -24,6 +24,8 @@ pub enum ErrorKind {
     RateLimited,
     /// ClickHouse cannot be reached, or too many exports run: 503.
     Unavailable,
+    /// What ClickHouse sent was damaged on its way, rows that were delivered perhaps too: 503, and nothing goes on from it.
+    Damaged,
     /// The query's time limit passed: 504.
     QueryTimeout,
     /// The command line, the environment or the settings file is wrong: exit code 2.

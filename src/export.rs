@@ -10,12 +10,14 @@
 //! The window is read in one range or in several ([`Ranges`]), in order. A stream that ends is not believed: under the
 //! export's own predicate and fence ClickHouse has counted the rows of the range. *Settled* rows (whose insert began
 //! ten minutes before the fence) cannot become more, so exactly as many must have been delivered. *Fresh* rows may
-//! still become visible, so there may be more of them than were counted, but not fewer. Where the counts differ,
-//! ClickHouse counts again, up to the last key and behind it: rows behind it are fetched, rows before it that were
-//! not delivered must be fresh ones, which became visible too late for this export and are left to the next.
+//! still become visible. So where there are any, and where the counts differ, ClickHouse counts again, up to the last
+//! key and behind it: rows behind it are fetched, rows before it that were not delivered must be fresh ones, which
+//! became visible too late for this export and are left to the next. Settled rows that were counted and are there
+//! no more are an error where other ranges may still hold their like.
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -107,11 +109,14 @@ impl Delivered {
         self.last = Some(last);
     }
 
-    /// Whether these are the rows that were counted: just as many settled ones, and no fewer fresh ones.
+    /// Whether these are the rows that were counted, all of them settled: fresh ones that became visible meanwhile could
+    /// stand for others that are missing.
     fn meets(&self, expected: Counts) -> bool {
-        let fresh = |rows: u64, settled: u64| rows.saturating_sub(settled);
-        self.settled_rows == expected.settled
-            && fresh(self.rows, self.settled_rows) >= fresh(expected.rows, expected.settled)
+        let counted = Counts {
+            rows: self.rows,
+            settled: self.settled_rows,
+        };
+        counted == expected && self.rows == self.settled_rows
     }
 }
 
@@ -224,6 +229,7 @@ impl Export {
             None => NOTHING_DELIVERED,
         };
         tracing::debug!(export = %self.id, rows = self.rows(), "blocks are too large, reading on row by row");
+        self.ranges.only_packed();
         self.reopen(proof, Form::Packed(Parts::Unknown))
     }
 
@@ -235,6 +241,13 @@ impl Export {
             if proof.behind > 0 {
                 tracing::info!(export = %self.id, rows = self.rows(), behind = proof.behind, "rows remain behind the stream's end");
                 return self.reopen(proof, Form::Packed(Parts::Unknown));
+            }
+            let others = self.rows > 0 || self.ranges.has_others();
+            let settled = self.delivered.settled_rows;
+            if others && expected.is_some_and(|expected| expected.settled != settled) {
+                return Err(changed().with_detail(format!(
+                    "{settled} settled rows of a range were delivered, and {expected:?} were counted before"
+                )));
             }
         }
         if self.ranges.advance(self.delivered.rows)? {
@@ -254,13 +267,15 @@ impl Export {
     /// connection that had to wait for others may have been given up, and one that was not is lost for good.
     async fn suspect(&mut self, error: Error) -> Result<()> {
         let young = |age| age < self.server.max_query();
-        let suspicion =
-            error.kind() != ErrorKind::Unavailable && self.ranges.age().is_some_and(young);
+        let lost = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Damaged);
+        let suspicion = !lost && self.ranges.age().is_some_and(young);
         let waited = error.kind() == ErrorKind::Unavailable && self.ranges.waited();
         if !suspicion && !waited {
             return Err(error);
         }
         let form = if waited {
+            // The server may still count the query that was just left, and allow no other.
+            tokio::time::sleep(BEFORE_RESUMING).await;
             Form::Packed(Parts::Unknown)
         } else {
             Form::Hex
@@ -277,12 +292,10 @@ impl Export {
     async fn prove(&mut self) -> Result<Proof> {
         let proof = self.ranges.proof(self.delivered.last).await?;
         if proof.settled != self.delivered.settled_rows || proof.up_to < self.delivered.rows {
-            return Err(
-                Error::internal("the rows changed while they were exported").with_detail(format!(
-                    "{} rows were delivered, {} of them settled, but ClickHouse counts {} and {}",
-                    self.delivered.rows, self.delivered.settled_rows, proof.up_to, proof.settled
-                )),
-            );
+            return Err(changed().with_detail(format!(
+                "{} rows were delivered, {} of them settled, but ClickHouse counts {} and {}",
+                self.delivered.rows, self.delivered.settled_rows, proof.up_to, proof.settled
+            )));
         }
         if self.delivered.last.is_some() && proof.at != self.delivered.at_last {
             return Err(inseparable(proof.at, self.delivered.last));
@@ -344,6 +357,9 @@ impl Export {
     }
 }
 
+/// How long a cursor that had to wait is left alone before it is opened again.
+const BEFORE_RESUMING: Duration = Duration::from_millis(250);
+
 /// How often the cursor of one range is opened again at most.
 const MAX_RESUMES: u32 = 16;
 
@@ -376,6 +392,11 @@ impl Stage {
         }
         Ok(delivered)
     }
+}
+
+/// Ranges are read one after the other, so a change between them would make a file of several moments.
+fn changed() -> Error {
+    Error::internal("the rows changed while they were exported")
 }
 
 /// Rows that have one key have no order among them, so nothing can go on between them.

@@ -101,9 +101,7 @@ impl Server {
             .get()
             .map_or(&[] as &[_], |facts| &facts.nullable);
         let statement = pushdown::rows(request, &self.table, fence, range, form, nullable);
-        let query = self
-            .query(statement, &query_id)
-            .with_setting("cancel_http_readonly_queries_on_client_close", "1");
+        let query = self.query(statement, &query_id);
         let cursor = query
             .fetch_bytes(wire(form).format())
             .map_err(|error| failure::from_clickhouse(error, &self.url))?;
@@ -126,10 +124,12 @@ impl Server {
     ) -> Result<Proof> {
         let statement = pushdown::proof(request, &self.table, fence, range);
         let proof = self.query(statement, query_id).fetch_one::<Proof>();
-        tokio::time::timeout(self.patience(), proof)
+        let mut kill = Kill::new(self.client.clone(), query_id.to_owned());
+        let proof = tokio::time::timeout(self.patience(), proof)
             .await
-            .map_err(|_| failure::too_long())?
-            .map_err(|error| failure::from_clickhouse(error, &self.url))
+            .map_err(|_| failure::too_long())?;
+        kill.disarm();
+        proof.map_err(|error| failure::from_clickhouse(error, &self.url))
     }
 
     /// A query under the limits that every export runs under.
@@ -140,6 +140,7 @@ impl Server {
             .with_setting("readonly", "2")
             .with_setting("query_id", query_id)
             .with_setting("max_execution_time", self.max_query.as_secs().to_string())
+            .with_setting("cancel_http_readonly_queries_on_client_close", "1")
             .with_setting("max_memory_usage", self.max_query_bytes.to_string());
         for (name, value) in &statement.parameters {
             query = match value {

@@ -48,7 +48,7 @@ pub fn from_clickhouse(error: ClientError, url: &str) -> Error {
         }
         // Only text may lead astray; what does not decompress was damaged, and rows before it may have been.
         ClientError::Decompression(source) => Error::new(
-            ErrorKind::Unavailable,
+            ErrorKind::Damaged,
             "ClickHouse's answer was damaged on its way: try again",
         )
         .with_detail(format!("from {url}"))

@@ -27,6 +27,9 @@ const READ_AHEAD_BYTES: usize = 2 << 20;
 /// What may wait of each other cursor, in bytes: a range should fit, or its cursor only waits.
 const AHEAD_BYTES: usize = 8 << 20;
 
+/// How long the plan is waited for when all rows are there.
+const PLAN_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Rows of a range, unless their size is known.
 const RANGE_ROWS: u64 = 65_536;
 
@@ -45,7 +48,8 @@ const LEAST_RANGE_ROWS: u64 = 1_024;
 /// Most rows of a range, however small they are.
 const MAX_RANGE_ROWS: u64 = 262_144;
 
-/// The cursors of one export. Holds 8 MiB for each one that is read ahead.
+/// The cursors of one export. Holds 2 MiB for the one that is read from and for the stretch behind it, and 8 MiB for each
+/// one that the right to be read beside others was given.
 pub struct Ranges {
     server: Server,
     request: Arc<ExportRequest>,
@@ -59,6 +63,8 @@ pub struct Ranges {
     /// Where what no cursor reads yet begins, and where the window ends.
     next: i64,
     end: i64,
+    /// Whether blocks turned out to be too large.
+    only_packed: bool,
     /// Cursors opened so far.
     opened: u32,
     /// Bytes and rows of the ranges before, and bytes of the one that is read from.
@@ -118,6 +124,7 @@ impl Ranges {
             ahead: VecDeque::new(),
             next: whole.interval.until,
             end: whole.interval.until,
+            only_packed: false,
             opened: 1,
             bytes: 0,
             rows: 0,
@@ -201,7 +208,11 @@ impl Ranges {
                 self.next = stop;
             }
             let (interval, form) = self.next_range(plan, range_rows, extra.is_some());
-            let fetch = self.fetch(interval, form, AHEAD_BYTES, extra)?;
+            let room = match extra {
+                Some(_) => AHEAD_BYTES,
+                None => READ_AHEAD_BYTES,
+            };
+            let fetch = self.fetch(interval, form, room, extra)?;
             self.next = interval.until;
             self.opened += 1;
             self.ahead.push_back(fetch);
@@ -225,7 +236,7 @@ impl Ranges {
             until = behind.until;
         }
         let form = match (self.server.wire, parts) {
-            (Wire::Native, Parts::Disjoint) => Form::Columns(parts),
+            (Wire::Native, Parts::Disjoint) if !self.only_packed => Form::Columns(parts),
             // Columns are dear to merge: packed rows are not.
             _ => Form::Packed(parts),
         };
@@ -322,6 +333,16 @@ impl Ranges {
         Ok(())
     }
 
+    /// Has rows come one by one from the next range on.
+    pub fn only_packed(&mut self) {
+        self.only_packed = true;
+    }
+
+    /// Whether there are ranges behind the one that is read from.
+    pub fn has_others(&self) -> bool {
+        !self.ahead.is_empty() || self.next < self.end
+    }
+
     /// Whether the stream that is read from was opened while another was read. A server gives up a connection that takes
     /// nothing for some time, as such a one may while a slow client is served.
     pub fn waited(&self) -> bool {
@@ -338,8 +359,9 @@ impl Ranges {
 
     /// What the range that is read from should have by the plan, or `None` where there is none.
     pub async fn expected(&mut self) -> Option<Counts> {
+        // Without a plan there is one range, which a query of its own proves: it may use more threads than the plan.
         if let Some(mut planning) = self.planning.take() {
-            self.take_plan(&mut planning).await;
+            let _ = tokio::time::timeout(PLAN_PATIENCE, self.take_plan(&mut planning)).await;
         }
         Some(self.plan.as_ref()?.counts(self.current.interval))
     }

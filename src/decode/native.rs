@@ -180,6 +180,13 @@ impl NativeDecoder {
 
     pub(super) fn push(&mut self, chunk: &Bytes) {
         if !self.passed && !self.too_large {
+            // Grows by doubling, but never far beyond what a block may have.
+            let len = self.bytes.len() + chunk.len();
+            if len > self.bytes.capacity() {
+                let most = self.start + MAX_BLOCK_BYTES + chunk.len();
+                let room = len.max((self.bytes.capacity() * 2).min(most));
+                self.bytes.reserve_exact(room - self.bytes.len());
+            }
             self.bytes.extend_from_slice(chunk);
         }
     }

@@ -93,7 +93,10 @@ async fn run(
             return;
         }
         if let Some(end) = end {
-            hand_over(end).await;
+            if hand_over(end).await {
+                // What is handed over is not yet taken: who waits for that sees it by this end of the channel.
+                sender.closed().await;
+            }
             return;
         }
     }

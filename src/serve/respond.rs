@@ -46,7 +46,9 @@ fn status_and_code(kind: ErrorKind) -> (StatusCode, &'static str) {
         ErrorKind::NotFound => (StatusCode::NOT_FOUND, "not_found"),
         ErrorKind::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
         ErrorKind::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
-        ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        ErrorKind::Unavailable | ErrorKind::Damaged => {
+            (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+        }
         ErrorKind::QueryTimeout => (StatusCode::GATEWAY_TIMEOUT, "query_timeout"),
         ErrorKind::Usage | ErrorKind::Data | ErrorKind::Internal => {
             (StatusCode::INTERNAL_SERVER_ERROR, "internal")
@@ -86,7 +88,7 @@ pub(super) fn error(error: &Error, id: &ExportId) -> Response<Body> {
         ErrorKind::MethodNotAllowed => {
             headers.insert(ALLOW, ALLOWED);
         }
-        ErrorKind::RateLimited | ErrorKind::Unavailable => {
+        ErrorKind::RateLimited | ErrorKind::Unavailable | ErrorKind::Damaged => {
             headers.insert(RETRY_AFTER, retry_after(error).into());
         }
         ErrorKind::BadRequest(_) => {
@@ -119,7 +121,9 @@ pub(super) fn raw_error(error: &Error) -> Bytes {
     let body = error_json(code, error.message(), error.field());
     let id = ExportId::random().map_or_else(|_| String::new(), |id| id.to_string());
     let retry = match error.kind() {
-        ErrorKind::Unavailable => format!("retry-after: {}\r\n", retry_after(error)),
+        ErrorKind::Unavailable | ErrorKind::Damaged => {
+            format!("retry-after: {}\r\n", retry_after(error))
+        }
         _ => String::new(),
     };
     let mut bytes = format!(
