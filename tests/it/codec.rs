@@ -1,4 +1,4 @@
-//! RowBinary in, a file out: what the contract says about values holds in every format, however the bytes arrive.
+//! RowBinary or Native in, a file out: what the contract says about values holds in every format, however the bytes arrive.
 //!
 //! The oracles are programs of others: the csv crate, serde_json, chrono.
 
@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use chrono::{DateTime, FixedOffset, SecondsFormat};
 use proptest::prelude::*;
-use rowspout::decode::{Batch, EventType, RowBinaryDecoder, Span, TextColumn};
+use rowspout::decode::{Batch, Decoder, EventType, RowBinaryDecoder, Span, TextColumn, Wire};
 use rowspout::encode::{Encoder, FileInfo};
 use rowspout::pushdown::columns::{COLUMNS, TEXT_COLUMNS};
 use rowspout::request::Format;
@@ -15,6 +15,7 @@ use rowspout::request::Format;
 #[path = "../../benches/support/mod.rs"]
 pub(crate) mod support;
 
+use support::native::{As, MIXED, TABLE, block, native};
 use support::{Corpus, EVENT_DATA, HOSTILE, JSONISH, Row, wire};
 
 pub(crate) fn info(utc: bool) -> FileInfo {
@@ -28,17 +29,20 @@ pub(crate) fn info(utc: bool) -> FileInfo {
 }
 
 /// Chunks through a decoder and an encoder.
-pub(crate) fn try_encode<'a>(
+pub(crate) fn try_encode_from<'a>(
+    wire: Wire,
     format: Format,
     utc: bool,
     chunks: impl IntoIterator<Item = &'a [u8]>,
 ) -> rowspout::error::Result<Vec<Bytes>> {
-    let mut decoder = RowBinaryDecoder::new();
+    let mut decoder = Decoder::new(wire);
     let mut encoder = Encoder::new(format, &info(utc))?;
     let mut file = Vec::new();
+    let mut rows = 0;
     for chunk in chunks {
         decoder.push(Bytes::copy_from_slice(chunk));
         while let Some(batch) = decoder.next_batch()? {
+            rows += batch.rows() as u64;
             encoder.batch(&batch)?;
             file.extend(encoder.take_chunk());
         }
@@ -48,8 +52,17 @@ pub(crate) fn try_encode<'a>(
     while let Some(chunk) = encoder.take_chunk() {
         file.push(chunk);
     }
-    assert_eq!(encoder.rows(), decoder.rows());
+    assert_eq!(encoder.rows(), rows);
     Ok(file)
+}
+
+/// Rows of RowBinary through a decoder and an encoder.
+pub(crate) fn try_encode<'a>(
+    format: Format,
+    utc: bool,
+    chunks: impl IntoIterator<Item = &'a [u8]>,
+) -> rowspout::error::Result<Vec<Bytes>> {
+    try_encode_from(Wire::RowBinary, format, utc, chunks)
 }
 
 pub(crate) fn encode<'a>(
@@ -58,6 +71,16 @@ pub(crate) fn encode<'a>(
     chunks: impl IntoIterator<Item = &'a [u8]>,
 ) -> Vec<u8> {
     try_encode(format, utc, chunks).unwrap().concat()
+}
+
+/// Blocks of Native to a file.
+pub(crate) fn encode_native<'a>(
+    format: Format,
+    utc: bool,
+    chunks: impl IntoIterator<Item = &'a [u8]>,
+) -> Vec<u8> {
+    let file = try_encode_from(Wire::Native, format, utc, chunks);
+    file.unwrap().concat()
 }
 
 fn encode_rows(format: Format, rows: &[Row]) -> Vec<u8> {
@@ -164,6 +187,13 @@ fn an_empty_export_is_a_header_an_empty_array_or_nothing() {
     assert_eq!(encode(Format::Csv, true, []), header);
     assert_eq!(encode(Format::Json, true, []), b"[]");
     assert_eq!(encode(Format::Ndjson, true, []), b"");
+    for format in Format::ALL {
+        let block_of_none = block(&[], &TABLE);
+        assert_eq!(
+            encode_native(format, true, [&block_of_none[..]]),
+            encode(format, true, [])
+        );
+    }
 }
 
 #[test]
@@ -239,6 +269,29 @@ fn the_corpora_are_written_as_other_writers_write_them() {
 }
 
 #[test]
+fn both_wires_give_the_same_file() {
+    for corpus in Corpus::ALL {
+        let rows = corpus.rows(2000);
+        let packed = wire(&rows);
+        let blocks = [
+            native(&rows, 3000, &TABLE),
+            native(&rows, 700, &MIXED),
+            native(&rows, 1, &TABLE),
+        ];
+        for format in Format::ALL {
+            let wanted = encode(format, false, packed.chunks(50_000));
+            for (blocks, size) in blocks.iter().zip([1 << 20, 50_000, 9000]) {
+                assert_same(
+                    &encode_native(format, false, blocks.chunks(size)),
+                    &wanted,
+                    &format!("{format} {corpus:?}"),
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn every_hostile_text_in_every_column_is_written_as_other_writers_write_it() {
     let mut rows = Vec::new();
     for (i, text) in HOSTILE.iter().chain(&JSONISH).enumerate() {
@@ -255,6 +308,14 @@ fn every_hostile_text_in_every_column_is_written_as_other_writers_write_it() {
         for size in [wire.len(), 1000, 33] {
             assert_same(
                 &encode(format, true, wire.chunks(size)),
+                &wanted,
+                format.as_str(),
+            );
+        }
+        for ways in [[As::Strings; 15], [As::Narrow; 15]] {
+            let blocks = native(&rows, 500, &ways);
+            assert_same(
+                &encode_native(format, true, blocks.chunks(1000)),
                 &wanted,
                 format.as_str(),
             );
@@ -552,6 +613,11 @@ proptest! {
         let wire = wire(&rows);
         for format in TEXT_FORMATS {
             let found = encode(format, utc, cut(&wire, &sizes));
+            assert_same(&found, &expected(format, &rows, utc), format.as_str());
+        }
+        let blocks = native(&rows, 9, &MIXED);
+        for format in TEXT_FORMATS {
+            let found = encode_native(format, utc, cut(&blocks, &sizes));
             assert_same(&found, &expected(format, &rows, utc), format.as_str());
         }
     }

@@ -16,8 +16,9 @@ use proptest::prelude::*;
 use rowspout::pushdown::columns::COLUMNS;
 use rowspout::request::Format;
 
+use super::codec::support::native::{BLOCK_ROWS, MIXED, TABLE, native};
 use super::codec::support::{Corpus, Random, Row, wire};
-use super::codec::{cut, encode, rows, sizes};
+use super::codec::{cut, encode, encode_native, rows, sizes};
 
 fn read(file: Vec<u8>) -> Vec<RecordBatch> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file)).unwrap();
@@ -144,7 +145,8 @@ fn the_file_says_what_it_is() {
 #[test]
 fn the_bytes_do_not_depend_on_how_the_rows_were_cut() {
     for corpus in [Corpus::PageViews, Corpus::Hostile] {
-        let wire = wire(&corpus.rows(30_000));
+        let rows = corpus.rows(30_000);
+        let wire = wire(&rows);
         let whole = encode(Format::Parquet, false, [&wire[..]]);
         for size in [313, 70_000, 1 << 20] {
             assert!(
@@ -152,6 +154,8 @@ fn the_bytes_do_not_depend_on_how_the_rows_were_cut() {
                 "{size}"
             );
         }
+        let blocks = native(&rows, BLOCK_ROWS, &TABLE);
+        assert!(encode_native(Format::Parquet, false, blocks.chunks(70_000)) == whole);
     }
 }
 
@@ -316,6 +320,8 @@ proptest! {
         let wire = wire(&rows);
         let file = encode(Format::Parquet, false, cut(&wire, &sizes));
         prop_assert!(file == encode(Format::Parquet, false, [&wire[..]]));
+        let blocks = native(&rows, 9, &MIXED);
+        prop_assert!(file == encode_native(Format::Parquet, false, cut(&blocks, &sizes)));
         assert_holds(file, &rows);
     }
 }
