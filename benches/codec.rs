@@ -9,6 +9,7 @@
 #![allow(missing_docs, unreachable_pub)] // a program
 
 use bytes::Bytes;
+use rowspout::decode::Wire;
 use rowspout::request::Format;
 
 #[path = "support/cpu.rs"]
@@ -101,10 +102,11 @@ fn compare(corpus: Corpus, count: usize, rounds: usize) {
     drop(rows);
     for format in Format::ALL {
         let other = Other::of(format);
-        let sizes = rowspout(format, &chunks) as f64 / other.write(&chunks, &times) as f64;
+        let sizes =
+            rowspout(Wire::RowBinary, format, &chunks) as f64 / other.write(&chunks, &times) as f64;
         let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
-            let our = cpu::seconds_of(|| rowspout(format, &chunks));
+            let our = cpu::seconds_of(|| rowspout(Wire::RowBinary, format, &chunks));
             let their = cpu::seconds_of(|| other.write(&chunks, &times));
             ours.push(our);
             theirs.push(their);

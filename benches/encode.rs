@@ -1,5 +1,5 @@
-//! RowBinary to files, from memory: decoding and encoding together, beside the writers that one would take otherwise,
-//! which are given the same batches. Those get their times as text rendered beforehand, and that is not
+//! RowBinary and Native to files, from memory: decoding and encoding together, beside the writers that one would take otherwise,
+//! which are given the batches of RowBinary. Those get their times as text rendered beforehand, and that is not
 //! measured. Throughput by row and by byte of RowBinary; add `-- 'page views'` and the like to run one corpus.
 
 #![allow(clippy::unwrap_used)] // a bench that cannot go on ends
@@ -9,6 +9,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use rowspout::decode::Wire;
 use rowspout::request::Format;
 
 #[path = "support/mod.rs"]
@@ -16,6 +17,7 @@ mod support;
 #[path = "support/writers.rs"]
 mod writers;
 
+use support::native::{BLOCK_ROWS, TABLE, native};
 use support::{CHUNK_BYTES, Corpus, chunks, wire};
 use writers::{arrow_writer, csv_crate, rowspout, serde_json_crate, time};
 
@@ -24,6 +26,7 @@ fn benches(criterion: &mut Criterion) {
         let rows = corpus.rows(corpus.bench_rows());
         let times: Vec<_> = rows.iter().map(time).collect();
         let wire = wire(&rows);
+        let blocks = chunks(&native(&rows, BLOCK_ROWS, &TABLE), CHUNK_BYTES);
         let chunks = chunks(&wire, CHUNK_BYTES);
         let mut group = criterion.benchmark_group(format!("encode/{}", corpus.name()));
         group
@@ -35,7 +38,10 @@ fn benches(criterion: &mut Criterion) {
         });
         for format in Format::ALL {
             group.bench_function(format!("rowspout {format}"), |bencher| {
-                bencher.iter(|| rowspout(format, black_box(&chunks)));
+                bencher.iter(|| rowspout(Wire::RowBinary, format, black_box(&chunks)));
+            });
+            group.bench_function(format!("rowspout {format} from native"), |bencher| {
+                bencher.iter(|| rowspout(Wire::Native, format, black_box(&blocks)));
             });
         }
         group.bench_function("csv crate", |bencher| {

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use rowspout::decode::RowBinaryDecoder;
+use rowspout::decode::{Decoder, Wire};
 use rowspout::request::Format;
 
 #[path = "../support/mod.rs"]
@@ -11,6 +11,7 @@ mod support;
 #[allow(dead_code)] // the other writers are not counted
 mod writers;
 
+use support::native::{BLOCK_ROWS, TABLE, native};
 use support::{CHUNK_BYTES, Corpus, chunks, wire};
 
 /// Rows of a corpus, in those of the other benches: some MiB, since valgrind is slow.
@@ -20,6 +21,7 @@ const PART_OF_BENCH_ROWS: usize = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Case {
     corpus: usize,
+    wire: usize,
     stage: Stage,
 }
 
@@ -27,21 +29,27 @@ pub(crate) struct Case {
 enum Stage {
     /// Makes the rows and does nothing with them: what every other count holds too.
     Nothing,
-    /// RowBinary to batches.
+    /// The wire's bytes to batches.
     Decode,
-    /// RowBinary to a file of a format, by its place in [`Format::ALL`].
+    /// The wire's bytes to a file of a format, by its place in [`Format::ALL`].
     Encode(usize),
 }
 
 impl Case {
     /// Every case that is counted.
     pub(crate) fn all() -> Vec<Self> {
-        let corpora = 0..Corpus::ALL.len();
-        corpora
-            .flat_map(|corpus| {
+        let wires = 0..Wire::ALL.len();
+        let inputs =
+            (0..Corpus::ALL.len()).flat_map(|corpus| wires.clone().map(move |wire| (corpus, wire)));
+        inputs
+            .flat_map(|(corpus, wire)| {
                 let encoders = (0..Format::ALL.len()).map(Stage::Encode);
                 let stages = std::iter::once(Stage::Decode).chain(encoders);
-                stages.map(move |stage| Self { corpus, stage })
+                stages.map(move |stage| Self {
+                    corpus,
+                    wire,
+                    stage,
+                })
             })
             .collect()
     }
@@ -60,7 +68,11 @@ impl Case {
             Stage::Decode => "decode",
             Stage::Encode(format) => Format::ALL[format].as_str(),
         };
-        format!("{}, {stage}", Corpus::ALL[self.corpus].name())
+        let from = match Wire::ALL[self.wire] {
+            Wire::RowBinary => "",
+            Wire::Native => " from native",
+        };
+        format!("{}, {stage}{from}", Corpus::ALL[self.corpus].name())
     }
 
     pub(crate) fn rows(self) -> usize {
@@ -68,25 +80,30 @@ impl Case {
     }
 
     fn run(self) {
-        let chunks = chunks(
-            &wire(&Corpus::ALL[self.corpus].rows(self.rows())),
-            CHUNK_BYTES,
-        );
+        let rows = Corpus::ALL[self.corpus].rows(self.rows());
+        let wire_of = Wire::ALL[self.wire];
+        let bytes = match wire_of {
+            Wire::RowBinary => wire(&rows),
+            Wire::Native => native(&rows, BLOCK_ROWS, &TABLE),
+        };
+        let chunks = chunks(&bytes, CHUNK_BYTES);
         match self.stage {
             Stage::Nothing => drop(black_box(chunks)),
             Stage::Decode => {
-                let mut decoder = RowBinaryDecoder::new();
+                let mut decoder = Decoder::new(wire_of);
+                let mut decoded = 0;
                 for chunk in &chunks {
                     decoder.push(chunk.clone());
                     while let Some(batch) = decoder.next_batch().expect("rows") {
-                        black_box(&batch);
+                        decoded += black_box(&batch).rows();
                     }
                 }
                 decoder.finish().expect("whole rows");
-                assert_eq!(decoder.rows(), self.rows() as u64);
+                assert_eq!(decoded, self.rows());
             }
             Stage::Encode(format) => {
-                black_box(writers::rowspout(Format::ALL[format], black_box(&chunks)));
+                let format = Format::ALL[format];
+                black_box(writers::rowspout(wire_of, format, black_box(&chunks)));
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Format: <https://clickhouse.com/docs/interfaces/formats/Native>.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::{Row, write_length};
 
@@ -136,7 +136,7 @@ fn write_codes<'a>(
 ) {
     // The empty text is always there, and the first one.
     let mut distinct: Vec<&[u8]> = vec![b""];
-    let mut known = HashMap::from([(&b""[..], 0u64)]);
+    let mut known = BTreeMap::from([(&b""[..], 0u64)]);
     let codes: Vec<u64> = texts
         .map(|text| {
             *known.entry(text).or_insert_with(|| {

@@ -1,4 +1,4 @@
-//! The encoder and the writers that one would take otherwise: RowBinary in, a file out, its size given back. All give
+//! The encoder and the writers that one would take otherwise: RowBinary (for the encoder Native too) in, a file out, its size given back. All give
 //! their bytes away as they come, so that none pays for a growing copy of the whole.
 
 #![allow(missing_docs, unreachable_pub)] // for benches only
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
-use rowspout::decode::{Batch, RowBinaryDecoder};
+use rowspout::decode::{Batch, Decoder, RowBinaryDecoder, Wire};
 use rowspout::encode::{Encoder, FileInfo};
 use rowspout::pushdown::columns::{COLUMNS, EVENT_DATA};
 use rowspout::request::Format;
@@ -31,7 +31,7 @@ pub fn time(row: &Row) -> String {
         .to_rfc3339_opts(chrono::SecondsFormat::AutoSi, false)
 }
 
-pub fn rowspout(format: Format, chunks: &[Bytes]) -> usize {
+pub fn rowspout(wire: Wire, format: Format, chunks: &[Bytes]) -> usize {
     let info = FileInfo {
         site: "site_bench".into(),
         start: "2026-03-03".into(),
@@ -39,7 +39,7 @@ pub fn rowspout(format: Format, chunks: &[Bytes]) -> usize {
         timezone: "Europe/Berlin".into(),
         utc: false,
     };
-    let mut decoder = RowBinaryDecoder::new();
+    let mut decoder = Decoder::new(wire);
     let mut encoder = Encoder::new(format, &info).unwrap();
     let mut bytes = 0;
     for chunk in chunks {
