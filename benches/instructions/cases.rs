@@ -80,6 +80,7 @@ impl Case {
     }
 
     fn run(self) {
+        // They are kept to the end: an allocator that has just taken many small texts back sorts them during the work.
         let rows = Corpus::ALL[self.corpus].rows(self.rows());
         let wire_of = Wire::ALL[self.wire];
         let bytes = match wire_of {

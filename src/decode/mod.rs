@@ -3,7 +3,8 @@
 //! In: chunks of bytes, cut anywhere. Out: [`Batch`]es, by column, borrowed from the chunk they arrived in; only a
 //! row that a cut went through is copied, and on the native wire its block. Cost: one look at each row's frame, none
 //! at its text. Holds: the last chunk, the spans of one batch ([`MAX_BATCH_ROWS`] rows or [`MAX_BATCH_BYTES`],
-//! whichever comes first) and one partial row ([`MAX_ROW_BYTES`]), or one block ([`MAX_BLOCK_BYTES`]). No I/O, and "need more bytes" is an outcome, not an error.
+//! whichever comes first) and one partial row ([`MAX_ROW_BYTES`]), or one block, with no
+//! more text in its rows than it may have itself ([`MAX_BLOCK_BYTES`]). No I/O, and "need more bytes" is an outcome, not an error.
 
 mod batch;
 mod decoder;

@@ -27,7 +27,7 @@ const LOW_CARDINALITY: &[u8] = b"LowCardinality(String)";
 /// Most rows of a block that are believed.
 const MAX_BLOCK_ROWS: usize = 1 << 20;
 
-/// Largest block that is taken, in bytes: what may be held while it is incomplete.
+/// Largest block that is taken, in bytes: what may be held while it is incomplete, and what the texts of its rows may come to.
 pub const MAX_BLOCK_BYTES: usize = 32 << 20;
 
 /// Room that is kept from one block to the next, in bytes.
