@@ -17,7 +17,7 @@ use super::clickhouse::wire;
 use super::plan::{Counts, Plan, Planning};
 use super::{ByteSource, Proof, RowCursor, Server, Unhex};
 use crate::decode::Wire;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::pushdown::{Fence, Form, Key, Parts, Range};
 use crate::request::{ExportRequest, Interval};
 
@@ -65,8 +65,9 @@ pub struct Ranges {
     end: i64,
     /// Whether blocks turned out to be too large.
     only_packed: bool,
-    /// Cursors opened so far.
+    /// Cursors opened and proofs asked for so far.
     opened: u32,
+    proofs: u32,
     /// Bytes and rows of the ranges before, and bytes of the one that is read from.
     bytes: u64,
     rows: u64,
@@ -126,6 +127,7 @@ impl Ranges {
             end: whole.interval.until,
             only_packed: false,
             opened: 1,
+            proofs: 0,
             bytes: 0,
             rows: 0,
             current_bytes: 0,
@@ -254,7 +256,8 @@ impl Ranges {
     /// How many rows fit the room of one cursor, by the size of those that came so far.
     fn range_rows(&self, rows: u64) -> u64 {
         let bytes = self.bytes + self.current_bytes;
-        if bytes < AHEAD_BYTES as u64 / 8 {
+        // A part of the bytes may belong to rows that are still on their way.
+        if bytes < AHEAD_BYTES as u64 || self.rows + rows == 0 {
             return RANGE_ROWS;
         }
         let each = bytes / (self.rows + rows).max(1);
@@ -371,15 +374,25 @@ impl Ranges {
     /// # Errors
     ///
     /// The server's, or that it cannot be reached.
-    pub async fn proof(&self, last: Option<Key>) -> Result<Proof> {
+    pub async fn proof(&mut self, last: Option<Key>) -> Result<Proof> {
         let range = Range {
             interval: self.current.interval,
             last,
         };
-        let query_id = format!("{}-{}-proof", self.name, self.opened);
-        self.server
-            .proof(&self.request, self.fence, range, &query_id)
-            .await
+        let mut again = true;
+        loop {
+            // Its own name: ClickHouse may still know the last one when the next comes.
+            self.proofs += 1;
+            let query_id = format!("{}-proof-{}", self.name, self.proofs);
+            let proof = self
+                .server
+                .proof(&self.request, self.fence, range, &query_id);
+            match proof.await {
+                // A connection that was kept may be closed by the time that it is used again.
+                Err(error) if again && error.kind() == ErrorKind::Unavailable => again = false,
+                proof => return proof,
+            }
+        }
     }
 
     async fn take_plan(&mut self, planning: &mut Planning) {
