@@ -224,13 +224,18 @@ impl Export {
 
     /// The rows come in pieces that are too large to be held: the cursor is opened again behind the last one, row by row.
     async fn go_on_packed(&mut self) -> Result<()> {
+        tracing::debug!(export = %self.id, rows = self.rows(), "blocks are too large, reading on row by row");
+        self.ranges.only_packed();
+        self.go_on(Form::Packed(Parts::Unknown)).await
+    }
+
+    /// Proves what was delivered of the range, if anything, and opens its cursor again behind it.
+    async fn go_on(&mut self, form: Form) -> Result<()> {
         let proof = match self.delivered.last {
             Some(_) => self.prove().await?,
             None => NOTHING_DELIVERED,
         };
-        tracing::debug!(export = %self.id, rows = self.rows(), "blocks are too large, reading on row by row");
-        self.ranges.only_packed();
-        self.reopen(proof, Form::Packed(Parts::Unknown))
+        self.reopen(proof, form)
     }
 
     /// The range's stream has nothing more: go on to the next one if that is the range's proven end, else behind the last row.
@@ -281,11 +286,7 @@ impl Export {
             Form::Hex
         };
         tracing::info!(export = %self.id, rows = self.rows(), %error, ?form, "a cursor ended before its end, reading on");
-        let proof = match self.delivered.last {
-            Some(_) => self.prove().await?,
-            None => NOTHING_DELIVERED,
-        };
-        self.reopen(proof, form)
+        self.go_on(form).await
     }
 
     /// Checks what was delivered of the range against ClickHouse's counts of this moment.

@@ -28,79 +28,78 @@ pub struct Counts {
     pub settled: u64,
 }
 
-/// The counts of a window, slot by slot. Holds 24 bytes for each slot that has rows, of some 8,192.
+/// The counts of a window, slot by slot. Holds 32 bytes for each slot that has rows, of some 8,192.
 #[derive(Debug)]
 pub struct Plan {
     slots: Slots,
-    /// For each slot that has rows its number, and the rows up to its end.
-    sums: Vec<(i64, Counts)>,
-    /// For each of these slots the rows up to its end that lie in slots of several parts.
-    overlapping: Vec<u64>,
+    /// For each slot that has rows what lies up to its end.
+    sums: Vec<Sum>,
+}
+
+/// The rows from the window's beginning to the end of a slot.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    slot: i64,
+    counts: Counts,
+    /// Those that lie in slots of several parts.
+    overlapping: u64,
 }
 
 impl Plan {
     fn new(slots: Slots, counted: &[Slot]) -> Self {
-        let mut sum = Counts::default();
+        let mut sum = Sum::default();
         let sums = counted.iter().map(|slot| {
-            sum.rows += slot.rows;
-            sum.settled += slot.settled;
-            (slot.slot, sum)
-        });
-        let sums = sums.collect();
-        let mut overlapping = 0;
-        let in_several_parts = counted.iter().map(|slot| {
-            overlapping += slot.rows * u64::from(slot.overlaps);
-            overlapping
+            sum.slot = slot.slot;
+            sum.counts.rows += slot.rows;
+            sum.counts.settled += slot.settled;
+            sum.overlapping += slot.rows * u64::from(slot.overlaps);
+            sum
         });
         Self {
             slots,
-            sums,
-            overlapping: in_several_parts.collect(),
+            sums: sums.collect(),
         }
     }
 
     /// The rows of an interval whose ends are ends of slots, or of the window.
     pub fn counts(&self, interval: Interval) -> Counts {
-        let (before, behind) = (self.before(interval.from), self.before(interval.until));
+        let (before, behind) = self.around(interval);
         Counts {
-            rows: behind.rows - before.rows,
-            settled: behind.settled - before.settled,
+            rows: behind.counts.rows - before.counts.rows,
+            settled: behind.counts.settled - before.counts.settled,
         }
     }
 
     /// How the rows of such an interval lie in parts.
     pub fn parts(&self, interval: Interval) -> Parts {
-        let before = |instant| match self.slots_before(instant) {
-            0 => 0,
-            slots => self.overlapping[slots - 1],
-        };
-        let overlapping = before(interval.until) - before(interval.from);
-        if overlapping * 2 > self.counts(interval).rows {
+        let (before, behind) = self.around(interval);
+        let overlapping = behind.overlapping - before.overlapping;
+        if overlapping * 2 > behind.counts.rows - before.counts.rows {
             Parts::Overlapping
         } else {
             Parts::Disjoint
         }
     }
 
-    /// The rows in slots that begin before an instant.
-    fn before(&self, instant: i64) -> Counts {
-        match self.slots_before(instant) {
-            0 => Counts::default(),
-            slots => self.sums[slots - 1].1,
-        }
+    /// What lies before an interval, and what lies before its end.
+    fn around(&self, interval: Interval) -> (Sum, Sum) {
+        (self.before(interval.from), self.before(interval.until))
     }
 
-    /// How many of the slots that have rows begin before an instant.
-    fn slots_before(&self, instant: i64) -> usize {
-        let begins = |slot: i64| self.slots.from + slot * self.slots.width;
-        self.sums.partition_point(|(at, _)| begins(*at) < instant)
+    /// The rows in slots that begin before an instant.
+    fn before(&self, instant: i64) -> Sum {
+        let begins = |sum: &Sum| self.slots.from + sum.slot * self.slots.width;
+        match self.sums.partition_point(|sum| begins(sum) < instant) {
+            0 => Sum::default(),
+            slots => self.sums[slots - 1],
+        }
     }
 
     /// The first end of a slot with at least so many rows between it and `from`, or `None` where there are not so many.
     pub fn cut(&self, from: i64, rows: u64) -> Option<i64> {
-        let wanted = self.before(from).rows + rows;
-        let at = self.sums.partition_point(|(_, sum)| sum.rows < wanted);
-        let (slot, _) = self.sums.get(at)?;
+        let wanted = self.before(from).counts.rows + rows;
+        let at = self.sums.partition_point(|sum| sum.counts.rows < wanted);
+        let slot = self.sums.get(at)?.slot;
         Some(self.slots.from + (slot + 1) * self.slots.width)
     }
 }

@@ -260,7 +260,7 @@ impl Ranges {
         if bytes < AHEAD_BYTES as u64 || self.rows + rows == 0 {
             return RANGE_ROWS;
         }
-        let each = bytes / (self.rows + rows).max(1);
+        let each = bytes / (self.rows + rows);
         (AHEAD_BYTES as u64 / each.max(1)).clamp(LEAST_RANGE_ROWS, MAX_RANGE_ROWS)
     }
 

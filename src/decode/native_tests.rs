@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::rowbinary::tests::rows_of;
 use super::super::rowbinary::tests::support::{
     Corpus, Row,
     native::{As, MIXED, TABLE, block, native},
@@ -23,16 +24,7 @@ fn take(decoder: &mut Decoder, decoded: &mut Decoded) {
             Ok(Some(batch)) => {
                 assert!(batch.rows() > 0 && batch.rows() <= MAX_BATCH_ROWS);
                 decoded.settled += batch.settled_rows;
-                for row in 0..batch.rows() {
-                    decoded.rows.push(Row {
-                        timestamp: batch.timestamps[row],
-                        event_id: batch.event_ids[row],
-                        offset: batch.offsets[row],
-                        pageview: batch.event_types[row] == EventType::Pageview,
-                        fresh: false,
-                        text: std::array::from_fn(|column| batch.text[column].get(row).to_vec()),
-                    });
-                }
+                decoded.rows.extend(rows_of(&batch));
             }
             Ok(None) => return,
             Err(error) => {

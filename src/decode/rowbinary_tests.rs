@@ -20,6 +20,19 @@ struct Decoded {
     error: Option<Error>,
 }
 
+/// The rows of a batch: it doesn't say which of them are fresh.
+pub(crate) fn rows_of<'a>(batch: &Batch<'a>) -> impl Iterator<Item = Row> + use<'a> {
+    let batch = *batch;
+    (0..batch.rows()).map(move |row| Row {
+        timestamp: batch.timestamps[row],
+        event_id: batch.event_ids[row],
+        offset: batch.offsets[row],
+        pageview: batch.event_types[row] == EventType::Pageview,
+        fresh: false,
+        text: std::array::from_fn(|column| batch.text[column].get(row).to_vec()),
+    })
+}
+
 fn take(decoder: &mut RowBinaryDecoder, decoded: &mut Decoded) {
     loop {
         match decoder.next_batch() {
@@ -27,16 +40,7 @@ fn take(decoder: &mut RowBinaryDecoder, decoded: &mut Decoded) {
                 assert!(batch.rows() > 0 && batch.rows() <= MAX_BATCH_ROWS);
                 decoded.batches.push(batch.rows());
                 decoded.settled += batch.settled_rows;
-                for row in 0..batch.rows() {
-                    decoded.rows.push(Row {
-                        timestamp: batch.timestamps[row],
-                        event_id: batch.event_ids[row],
-                        offset: batch.offsets[row],
-                        pageview: batch.event_types[row] == EventType::Pageview,
-                        fresh: false,
-                        text: std::array::from_fn(|column| batch.text[column].get(row).to_vec()),
-                    });
-                }
+                decoded.rows.extend(rows_of(&batch));
                 assert_eq!(decoder.rows(), decoded.rows.len() as u64);
             }
             Ok(None) => return,

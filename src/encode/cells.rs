@@ -41,13 +41,13 @@ impl<const ROOM: usize> Cells<ROOM> {
         &mut self,
         batch: &Batch<'_>,
         rendered: &Dictionaries,
-        around: impl Fn(usize, &[u8]) -> (&'static [u8], &'static [u8]),
+        around: impl Fn(usize) -> (&'static [u8], &'static [u8]),
     ) {
         self.slots.clear();
         for column in 0..TEXT_COLUMNS.len() {
             self.starts[column] = self.slots.len();
+            let (front, behind) = around(column);
             for text in rendered.entries(batch, column) {
-                let (front, behind) = around(column, text);
                 let mut slot = Slot {
                     bytes: [0; ROOM],
                     len: front.len() + text.len() + behind.len(),

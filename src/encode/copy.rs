@@ -68,10 +68,11 @@ impl Seen {
         self.special.high_bits() != 0
     }
 
-    /// Whether a byte of no ASCII character was among them.
+    /// Whether `written`, which holds them, may stay as it is: nothing special was among them, and it is UTF-8.
     #[inline(always)]
-    pub(super) fn not_ascii(&self) -> bool {
-        self.any.high_bits() != 0
+    pub(super) fn may_stay(&self, written: &[u8]) -> bool {
+        !self.special()
+            && (self.any.high_bits() == 0 || simdutf8::basic::from_utf8(written).is_ok())
     }
 }
 

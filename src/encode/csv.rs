@@ -78,9 +78,8 @@ impl CsvEncoder {
         if plain.is_none() {
             self.dictionaries
                 .render(batch, |output, _, text| cell(output, text));
-            self.cells.fill(batch, &self.dictionaries, |column, _| {
-                (b"", separator(column))
-            });
+            let around = |column| (&b""[..], &separator(column)[..]);
+            self.cells.fill(batch, &self.dictionaries, around);
         }
         let sources = plain.is_none().then(|| self.cells.sources(batch));
         for row in 0..batch.rows() {
@@ -181,14 +180,7 @@ fn quick_columns(
             } => {
                 let span = spans[row * stride];
                 if column == EVENT_DATA {
-                    let mut own = Seen::nothing();
-                    let end = copy_text::<NeedsQuotes>(bytes, span, out, at, &mut own)?;
-                    at = if own.special() {
-                        quote(span.of(bytes), out, at)?
-                    } else {
-                        end
-                    };
-                    seen.add_any(&own);
+                    at = event_data(bytes, span, out, at, &mut seen)?;
                 } else {
                     at = copy_text::<NeedsQuotes>(bytes, span, out, at, &mut seen)?;
                 }
@@ -197,7 +189,7 @@ fn quick_columns(
             }
         }
     }
-    if seen.special() || seen.not_ascii() && simdutf8::basic::from_utf8(out.get(..at)?).is_err() {
+    if !seen.may_stay(out.get(..at)?) {
         return None;
     }
     output.advance(at);
@@ -219,40 +211,49 @@ fn quick_row(
     if text_bytes > MAX_QUICK_BYTES {
         return None;
     }
-    let event_data = spans[EVENT_DATA];
-    let quoted = 2 + event_data.len as usize;
+    let data = spans[EVENT_DATA];
+    let quoted = 2 + data.len as usize;
     let out = output.room(timestamp::ROOM + 16 + text_bytes + quoted + TEXT_COLUMNS.len() + STEP);
     let mut seen = Seen::nothing();
     let mut at = copy_piece(time, time_len, out, 0)?;
     let (piece, len) = event_type(kind);
     at = copy_piece(piece, len, out, at)?;
-    if event_data.len == 0 {
+    if data.len == 0 {
         at = cells(bytes, spans, out, at, &mut seen)?;
     } else {
         at = cells(bytes, &spans[..EVENT_DATA], out, at, &mut seen)?;
         *out.get_mut(at)? = b',';
-        at += 1;
-        let mut own = Seen::nothing();
-        let end = copy_text::<NeedsQuotes>(bytes, event_data, out, at, &mut own)?;
-        at = if own.special() {
-            quote(event_data.of(bytes), out, at)?
-        } else {
-            end
-        };
-        seen.add_any(&own);
+        at = event_data(bytes, data, out, at + 1, &mut seen)?;
         *out.get_mut(at)? = b',';
         at = cells(bytes, &spans[EVENT_DATA + 1..], out, at + 1, &mut seen)?;
     }
     *out.get_mut(at)? = b'\n';
     at += 1;
-    if seen.special() {
-        return None;
-    }
-    if seen.not_ascii() && simdutf8::basic::from_utf8(out.get(..at)?).is_err() {
+    if !seen.may_stay(out.get(..at)?) {
         return None;
     }
     output.advance(at);
     Some(())
+}
+
+/// Copies the text of `event_data`, in quotes where it needs them: most of them do, so that is no reason to start the row
+/// again.
+#[inline(always)]
+fn event_data(
+    bytes: &[u8],
+    span: Span,
+    out: &mut [u8],
+    at: usize,
+    seen: &mut Seen,
+) -> Option<usize> {
+    let mut own = Seen::nothing();
+    let end = copy_text::<NeedsQuotes>(bytes, span, out, at, &mut own)?;
+    seen.add_any(&own);
+    if own.special() {
+        quote(span.of(bytes), out, at)
+    } else {
+        Some(end)
+    }
 }
 
 /// Copies texts as cells with commas between: all at once where they lie so, else one by one.

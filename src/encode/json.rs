@@ -112,10 +112,8 @@ impl JsonEncoder {
         let plain = PlainRows::of(batch);
         if plain.is_none() {
             self.dictionaries.render(batch, value);
-            self.cells.fill(batch, &self.dictionaries, |column, _| {
-                let key = &KEYS[column];
-                (&key.0[..key.1 - 1], b"")
-            });
+            let around = |column: usize| (&KEYS[column].0[..KEYS[column].1 - 1], &b""[..]);
+            self.cells.fill(batch, &self.dictionaries, around);
         }
         let sources = plain.is_none().then(|| self.cells.sources(batch));
         let (next, last): (&Piece, &[u8; 2]) = match self.framing {
@@ -220,10 +218,7 @@ fn quick_row(
         at = plain_value(plain.bytes, span, column, out, at, &mut seen)?;
     }
     at = copy_piece(last, last_len, out, at)?;
-    if seen.special() {
-        return None;
-    }
-    if seen.not_ascii() && simdutf8::basic::from_utf8(out.get(..at)?).is_err() {
+    if !seen.may_stay(out.get(..at)?) {
         return None;
     }
     output.advance(at);
@@ -277,7 +272,7 @@ fn quick_columns(
         }
     }
     at = copy_piece(last, last_len, out, at)?;
-    if seen.special() || seen.not_ascii() && simdutf8::basic::from_utf8(out.get(..at)?).is_err() {
+    if !seen.may_stay(out.get(..at)?) {
         return None;
     }
     output.advance(at);
