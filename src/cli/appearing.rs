@@ -1,12 +1,14 @@
 //! A file that appears under its name only when it is complete.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
 /// A temporary file beside its later place; dropped, it is gone.
 pub(super) struct Appearing {
-    file: tokio::fs::File,
+    file: File,
     temporary: tempfile::TempPath,
     path: PathBuf,
 }
@@ -35,15 +37,28 @@ impl Appearing {
             .map_err(|error| unwritable(path, error))?;
         let (file, temporary) = file.into_parts();
         Ok(Self {
-            file: tokio::fs::File::from_std(file),
+            file,
             temporary,
             path: path.to_owned(),
         })
     }
 
-    /// What its bytes are written to.
-    pub(super) fn file(&mut self) -> &mut tokio::fs::File {
-        &mut self.file
+    /// Another handle of it, to write with.
+    ///
+    /// # Errors
+    ///
+    /// The process has too many files open.
+    pub(super) fn other_handle(&self) -> std::io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// Writes a few bytes.
+    ///
+    /// # Errors
+    ///
+    /// The disk is full.
+    pub(super) fn write(&self, bytes: &[u8]) -> std::io::Result<()> {
+        (&self.file).write_all(bytes)
     }
 
     /// Gives the file its name.
@@ -53,13 +68,19 @@ impl Appearing {
     /// The disk is full, or the name cannot be taken.
     pub(super) async fn appear(self) -> Result<()> {
         // A name must never stand for bytes that a power cut can take back.
-        self.file
-            .sync_all()
+        let Self {
+            file,
+            temporary,
+            path,
+        } = self;
+        let synced = tokio::task::spawn_blocking(move || file.sync_all());
+        synced
             .await
-            .map_err(|error| unwritable(&self.path, error))?;
-        self.temporary
-            .persist(&self.path)
-            .map_err(|error| unwritable(&self.path, error.error))
+            .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+            .map_err(|error| unwritable(&path, error))?;
+        temporary
+            .persist(&path)
+            .map_err(|error| unwritable(&path, error.error))
     }
 }
 

@@ -1,13 +1,14 @@
 //! `rowspout export`: a file or standard output, straight from ClickHouse.
 
+use std::fs::File;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use super::appearing::{Appearing, unwritable};
+use super::outlet::{self, Outlet};
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::cursor::Server;
@@ -80,7 +81,7 @@ pub(super) async fn run(args: ExportArgs, config: &Config) -> Result<()> {
 }
 
 /// Writes the receipt of a complete export.
-async fn write_receipt(mut file: Appearing, begun: Receipt, written: Written) -> Result<()> {
+async fn write_receipt(file: Appearing, begun: Receipt, written: Written) -> Result<()> {
     let receipt = Receipt {
         status: Status::Complete,
         rows: written.rows,
@@ -93,8 +94,8 @@ async fn write_receipt(mut file: Appearing, begun: Receipt, written: Written) ->
     let mut json = serde_json::to_vec_pretty(&receipt)
         .map_err(|error| Error::internal("the receipt cannot be written").with_source(error))?;
     json.push(b'\n');
-    let written = file.file().write_all(&json).await;
-    written.map_err(|error| Error::internal("the receipt cannot be written").with_source(error))?;
+    file.write(&json)
+        .map_err(|error| Error::internal("the receipt cannot be written").with_source(error))?;
     file.appear().await
 }
 
@@ -125,7 +126,7 @@ pub(super) async fn write(
 ) -> Result<Written> {
     let Some(path) = output else {
         let name = "standard output";
-        return copy(export, &mut tokio::io::stdout(), name, digest).await;
+        return copy(export, outlet::standard_output(), name, digest).await;
     };
     // A link stays one: what it leads to is written.
     let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -139,30 +140,28 @@ pub(super) async fn write(
         }
         // A pipe or a device takes the bytes as they come; there is no name that could appear late.
         Ok(found) if !found.is_file() => {
-            let mut file = tokio::fs::OpenOptions::new()
-                .write(true)
-                .open(path)
-                .await
-                .map_err(|error| unwritable(path, error))?;
-            return copy(export, &mut file, &name, digest).await;
+            let file = tokio::fs::OpenOptions::new().write(true).open(path).await;
+            let file = file.map_err(|error| unwritable(path, error))?;
+            return copy(export, Ok(file.into_std().await), &name, digest).await;
         }
         _ => {}
     }
-    let mut file = Appearing::at(path)?;
-    let written = copy(export, file.file(), &name, digest).await?;
+    let file = Appearing::at(path)?;
+    let written = copy(export, file.other_handle(), &name, digest).await?;
     file.appear().await?;
     Ok(written)
 }
 
 async fn copy(
     mut export: Export,
-    to: &mut (impl AsyncWrite + Unpin),
+    to: std::io::Result<File>,
     name: &str,
     digest: Option<BodyDigest>,
 ) -> Result<Written> {
     let unwritable = |error: std::io::Error| {
         Error::internal(format!("{name} cannot be written")).with_source(error)
     };
+    let outlet = to.and_then(Outlet::to).map_err(unwritable)?;
     let bar = ProgressBar::new_spinner();
     if let Ok(style) =
         ProgressStyle::with_template("{spinner} {msg} rows, {bytes} ({bytes_per_sec})")
@@ -174,12 +173,14 @@ async fn copy(
         if let Some(digest) = &digest {
             digest.push(chunk.clone()).await?;
         }
-        to.write_all(&chunk).await.map_err(unwritable)?;
         bytes += chunk.len() as u64;
+        if !outlet.put(chunk).await {
+            break;
+        }
         bar.set_position(bytes);
         bar.set_message(export.rows().to_string());
     }
-    to.flush().await.map_err(unwritable)?;
+    outlet.finish().await.map_err(unwritable)?;
     bar.finish_and_clear();
     let sha256 = match digest {
         Some(digest) => Some(digest.finish().await?),

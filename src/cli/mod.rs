@@ -6,6 +6,7 @@ mod engine;
 mod export;
 mod key;
 mod load;
+mod outlet;
 mod schema;
 mod serve;
 mod site;
