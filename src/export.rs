@@ -183,7 +183,8 @@ impl Export {
             }
             match self.ranges.next().await {
                 Ok(Some(chunk)) => {
-                    self.work(Work::Chunk(chunk)).await?;
+                    let chunks = self.with_ready(chunk)?;
+                    self.work(Work::Chunks(chunks)).await?;
                     if self.stage()?.decoder.overflows() {
                         self.go_on_packed().await?;
                     }
@@ -324,6 +325,21 @@ impl Export {
         self.restart()
     }
 
+    /// The chunk, and behind it those that have come already where the work is done elsewhere: going there and back costs.
+    fn with_ready(&mut self, chunk: Bytes) -> Result<Vec<Bytes>> {
+        let mut bytes = chunk.len();
+        let mut chunks = vec![chunk];
+        if self.stage()?.encoder.is_heavy() {
+            while bytes < HEAVY_WORK_BYTES
+                && let Some(chunk) = self.ranges.ready()
+            {
+                bytes += chunk.len();
+                chunks.push(chunk);
+            }
+        }
+        Ok(chunks)
+    }
+
     /// Makes the stage ready for another stream: what the old one left of a row is not the new one's.
     fn restart(&mut self) -> Result<()> {
         let (wire, until) = (self.ranges.wire(), self.ranges.interval().until);
@@ -361,6 +377,9 @@ impl Export {
 /// How long a cursor that had to wait is left alone before it is opened again.
 const BEFORE_RESUMING: Duration = Duration::from_millis(250);
 
+/// Bytes that are enough for a blocking thread at once, unless one chunk has more.
+const HEAVY_WORK_BYTES: usize = 1 << 20;
+
 /// How often the cursor of one range is opened again at most.
 const MAX_RESUMES: u32 = 16;
 
@@ -374,19 +393,24 @@ const NOTHING_DELIVERED: Proof = Proof {
 
 /// What a stage is given.
 enum Work {
-    Chunk(Bytes),
+    Chunks(Vec<Bytes>),
     Finish,
 }
 
 impl Stage {
-    /// Takes a chunk through the decoder into the encoder, or ends the file; says what has been delivered then.
+    /// Takes chunks through the decoder into the encoder, or ends the file; says what has been delivered then.
     fn work(&mut self, work: Work, mut delivered: Delivered) -> Result<Delivered> {
         match work {
-            Work::Chunk(chunk) => {
-                self.decoder.push(chunk);
-                while let Some(batch) = self.decoder.next_batch()? {
-                    self.encoder.batch(&batch)?;
-                    delivered.add(&batch);
+            Work::Chunks(chunks) => {
+                for chunk in chunks {
+                    self.decoder.push(chunk);
+                    while let Some(batch) = self.decoder.next_batch()? {
+                        self.encoder.batch(&batch)?;
+                        delivered.add(&batch);
+                    }
+                    if self.decoder.passed() || self.decoder.overflows() {
+                        break;
+                    }
                 }
             }
             Work::Finish => self.encoder.finish()?,

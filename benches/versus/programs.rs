@@ -6,6 +6,7 @@ use std::process::Command;
 use rowspout::catalog::Catalog;
 use rowspout::config::{ClickHouse, Config, Layer};
 use rowspout::cursor::{ByteSource as _, Server};
+use rowspout::decode::Wire;
 use rowspout::demo;
 use rowspout::pushdown::{Form, Parts, Range, columns::COLUMNS};
 use rowspout::request::{ExportRequest, Format, WebsiteId};
@@ -25,7 +26,7 @@ const READ_AHEAD_BYTES: usize = 2 << 20;
 pub(crate) enum Program {
     /// `rowspout export`, over a wire.
     Rowspout(&'static str),
-    /// The cursor of that wire, read to nowhere.
+    /// One cursor of that wire, read to nowhere in the form that suits the parts.
     Drain(&'static str),
     /// ClickHouse's own FORMAT, copied to standard output as a client would.
     Own,
@@ -75,7 +76,7 @@ impl Program {
             }
             Self::Drain(_) | Self::Own => {
                 let mut command = Command::new(std::env::current_exe().expect("this program"));
-                command.args([CHILD, self.as_str(), format.as_str()]);
+                command.args([CHILD, self.as_str(), format.as_str(), tables.as_str()]);
                 command
             }
         };
@@ -122,7 +123,9 @@ pub(crate) async fn child(arguments: &[String]) {
             let site = WebsiteId::parse(demo::SITE).expect("an id");
             let request = request(&site, demo::START, demo::END, format);
             let server = Server::new(&config);
-            drain(&Catalog::new(&config.clickhouse), &server, &request).await;
+            let tables = Tables::from_name(&arguments[2]).expect("tables");
+            let form = best_form(&config, tables);
+            drain(&Catalog::new(&config.clickhouse), &server, &request, form).await;
         }
         _ => own_format(&config, format).await,
     }
@@ -143,21 +146,23 @@ pub(crate) fn request(site: &WebsiteId, start: &str, end: &str, format: Format) 
     .expect("a request")
 }
 
-/// Sends an export's queries and reads its rows to nowhere.
-pub(crate) async fn drain(catalog: &Catalog, server: &Server, request: &ExportRequest) {
+/// How an export reads most rows of the tables, once it knows how they lie in parts.
+fn best_form(config: &Config, tables: Tables) -> Form {
+    match (config.wire, tables) {
+        (Wire::Native, Tables::Merged) => Form::Columns(Parts::Disjoint),
+        (Wire::RowBinary, Tables::Merged) => Form::Packed(Parts::Disjoint),
+        (_, Tables::Overlapping) => Form::Packed(Parts::Overlapping),
+    }
+}
+
+/// Opens one cursor over all rows and reads them to nowhere.
+async fn drain(catalog: &Catalog, server: &Server, request: &ExportRequest, form: Form) {
     let fence = catalog.fence(&request.website).await.expect("a fence");
     server.check_table().await.expect("a table as expected");
     let whole = Range::whole(&request.window);
     let name = "versus-drain".into();
     let mut cursor = server
-        .rows(
-            request,
-            fence,
-            whole,
-            Form::Packed(Parts::Unknown),
-            READ_AHEAD_BYTES,
-            name,
-        )
+        .rows(request, fence, whole, form, READ_AHEAD_BYTES, name)
         .expect("a cursor");
     while cursor.next().await.expect("a chunk").is_some() {}
 }

@@ -155,6 +155,16 @@ impl Ranges {
         Ok(chunk)
     }
 
+    /// A chunk of the range that is read from which has come already, if there is one.
+    pub fn ready(&mut self) -> Option<Bytes> {
+        let Source::Rows(cursor) = &mut self.current.source else {
+            return None;
+        };
+        let chunk = cursor.ready()?;
+        self.current_bytes += chunk.len() as u64;
+        Some(chunk)
+    }
+
     /// Where the range that is read from lies.
     pub fn interval(&self) -> Interval {
         self.current.interval

@@ -18,6 +18,8 @@ const WAITING_CHUNKS: usize = 1_024;
 pub struct RowCursor {
     /// What a task of its own reads ahead; only that task's word is the end.
     chunks: mpsc::Receiver<Read>,
+    /// What was taken from there and not yet told: the end, or an error.
+    last: Option<Read>,
     kill: Kill,
     url: Arc<str>,
     opened: Instant,
@@ -42,10 +44,25 @@ impl RowCursor {
         let opened = Instant::now();
         Self {
             chunks,
+            last: None,
             kill,
             url,
             opened,
             deadline: opened + patience,
+        }
+    }
+
+    /// A chunk that has come already, if there is one.
+    pub fn ready(&mut self) -> Option<Bytes> {
+        if self.last.is_some() {
+            return None;
+        }
+        match self.chunks.try_recv().ok()? {
+            Ok(Some((chunk, _room))) => Some(chunk),
+            last => {
+                self.last = Some(last);
+                None
+            }
         }
     }
 
@@ -57,10 +74,13 @@ impl RowCursor {
 
 impl ByteSource for RowCursor {
     async fn next(&mut self) -> Result<Option<Bytes>> {
-        let chunk = tokio::time::timeout_at(self.deadline.into(), self.chunks.recv())
-            .await
-            .map_err(|_| failure::too_long())?;
-        match chunk {
+        let read = match self.last.take() {
+            Some(last) => Some(last),
+            None => tokio::time::timeout_at(self.deadline.into(), self.chunks.recv())
+                .await
+                .map_err(|_| failure::too_long())?,
+        };
+        match read {
             Some(Ok(Some((chunk, _room)))) => Ok(Some(chunk)),
             Some(Ok(None)) => {
                 self.kill.disarm();

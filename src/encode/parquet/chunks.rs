@@ -4,15 +4,15 @@
 //! row group is counted by the rows themselves, never by how they arrived.
 
 use parquet::basic::Encoding;
-use parquet::column::writer::ColumnCloseResult;
 use parquet::data_type::ByteArray;
 use parquet::errors::Result;
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnDescPtr;
 
+use super::compressor::Compressor;
 use super::dictionary::Dictionary;
 use super::hybrid;
-use super::pages::{Bounds, ColumnBytes, Compressor, DataPage, Pages};
+use super::pages::{Bounds, DataPage, DictionaryPage, EndedColumn, Pages};
 use crate::decode::Span;
 use crate::encode::rows::as_utf8;
 
@@ -53,28 +53,27 @@ impl TimeChunk {
         }
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.pages.bytes() + self.values.len()
+    pub(super) fn bytes(&mut self) -> Result<usize> {
+        Ok(self.pages.bytes()? + self.values.len())
     }
 
     #[inline]
-    pub(super) fn push(&mut self, value: i64, compressor: &mut Compressor) -> Result<()> {
+    pub(super) fn push(&mut self, value: i64, compressor: &Compressor) {
         self.values.extend_from_slice(&value.to_le_bytes());
         let (min, max) = self.bounds.unwrap_or((value, value));
         self.bounds = Some((min.min(value), max.max(value)));
         if self.values.len() >= PAGE_ROWS * size_of::<i64>() {
-            self.end_page(compressor)?;
+            self.end_page(compressor);
         }
-        Ok(())
     }
 
-    fn end_page(&mut self, compressor: &mut Compressor) -> Result<()> {
+    fn end_page(&mut self, compressor: &Compressor) {
         let Some((min, max)) = self.bounds.take() else {
-            return Ok(());
+            return;
         };
         let page = DataPage {
-            bytes: &self.values,
             rows: self.values.len() / size_of::<i64>(),
+            bytes: std::mem::replace(&mut self.values, compressor.buffer()),
             nulls: 0,
             encoding: Encoding::PLAIN,
             bounds: Some(Bounds::Between(
@@ -82,25 +81,24 @@ impl TimeChunk {
                 max.to_le_bytes().into(),
             )),
         };
-        self.pages.push(page, compressor)?;
-        self.values.clear();
+        self.pages.push(page, compressor);
         let (all_min, all_max) = self.all_bounds.unwrap_or((min, max));
         self.all_bounds = Some((all_min.min(min), all_max.max(max)));
-        Ok(())
     }
 
     /// Ends the row group's column and starts the next one's.
-    pub(super) fn finish(
-        &mut self,
-        compressor: &mut Compressor,
-    ) -> Result<(ColumnBytes, ColumnCloseResult)> {
-        self.end_page(compressor)?;
+    pub(super) fn end(&mut self, compressor: &Compressor) -> EndedColumn {
+        self.end_page(compressor);
         let pages = std::mem::replace(&mut self.pages, Pages::new(self.column.clone()));
         let statistics = self
             .all_bounds
             .take()
             .map(|(min, max)| Statistics::int64(Some(min), Some(max), None, Some(0), false));
-        pages.finish(None, statistics, compressor)
+        EndedColumn {
+            pages,
+            dictionary: None,
+            statistics,
+        }
     }
 }
 
@@ -130,8 +128,6 @@ pub(super) struct TextChunk {
     compared: Vec<bool>,
     /// The codes of distinct texts that were looked up already.
     known: Vec<u32>,
-    /// The page's bytes while it ends.
-    page: Vec<u8>,
 }
 
 impl TextChunk {
@@ -154,22 +150,26 @@ impl TextChunk {
             all_nulls: 0,
             compared: Vec::new(),
             known: Vec::new(),
-            page: Vec::new(),
         }
     }
 
     /// Bytes that the column takes so far, what is not yet compressed counted as it is.
-    pub(super) fn bytes(&self) -> usize {
-        self.pages.bytes() + self.dictionary.page().len() + self.codes.len() + self.plain.len()
+    ///
+    /// # Errors
+    ///
+    /// A page cannot be compressed.
+    pub(super) fn bytes(&mut self) -> Result<usize> {
+        let pages = self.pages.bytes()?;
+        Ok(pages + self.dictionary.page().len() + self.codes.len() + self.plain.len())
     }
 
     /// Adds texts.
     pub(super) fn extend<'a>(
         &mut self,
         texts: impl IntoIterator<Item = &'a [u8]>,
-        compressor: &mut Compressor,
-    ) -> Result<()> {
-        self.extend_with(texts.into_iter(), |text| text, Dictionary::code, compressor)
+        compressor: &Compressor,
+    ) {
+        self.extend_with(texts.into_iter(), |text| text, Dictionary::code, compressor);
     }
 
     /// Adds texts that come as codes into distinct ones; each of these is looked up once.
@@ -178,8 +178,8 @@ impl TextChunk {
         bytes: &[u8],
         entries: &[Span],
         codes: &[u32],
-        compressor: &mut Compressor,
-    ) -> Result<()> {
+        compressor: &Compressor,
+    ) {
         let mut known = std::mem::take(&mut self.known);
         known.clear();
         known.resize(entries.len(), UNKNOWN);
@@ -191,9 +191,8 @@ impl TextChunk {
             }
             *place
         };
-        let result = self.extend_with(codes.iter().copied(), text, look_up, compressor);
+        self.extend_with(codes.iter().copied(), text, look_up, compressor);
         self.known = known;
-        result
     }
 
     /// Adds texts, 64 at a time at most, so that whether they are there makes one word.
@@ -202,8 +201,8 @@ impl TextChunk {
         mut texts: impl Iterator<Item = T>,
         text: impl Fn(T) -> &'a [u8],
         mut look_up: impl FnMut(&mut Dictionary, T) -> u32,
-        compressor: &mut Compressor,
-    ) -> Result<()> {
+        compressor: &Compressor,
+    ) {
         loop {
             let first = self.rows % 64;
             let most = (64 - first).min(PAGE_ROWS - self.rows);
@@ -213,7 +212,7 @@ impl TextChunk {
                 self.take_plain(texts.by_ref().take(most).map(&text))
             };
             if rows == 0 {
-                return Ok(());
+                return;
             }
             match self.present.last_mut() {
                 Some(word) if first > 0 => *word |= present << first,
@@ -223,7 +222,7 @@ impl TextChunk {
             self.nulls += rows - present.count_ones() as usize;
             let dictionary_full = self.in_dictionary && self.dictionary_full();
             if dictionary_full || self.plain.len() >= PAGE_BYTES || self.rows >= PAGE_ROWS {
-                self.end_page(compressor)?;
+                self.end_page(compressor);
             }
             self.in_dictionary &= !dictionary_full;
         }
@@ -280,39 +279,39 @@ impl TextChunk {
         (present, rows)
     }
 
-    fn end_page(&mut self, compressor: &mut Compressor) -> Result<()> {
+    fn end_page(&mut self, compressor: &Compressor) {
         if self.rows == 0 {
-            return Ok(());
+            return;
         }
         // Definition levels, behind their length: one for a text, zero for null.
-        self.page.clear();
-        self.page.extend_from_slice(&[0; 4]);
+        let mut page = compressor.buffer();
+        page.extend_from_slice(&[0; 4]);
         if self.nulls == 0 || self.nulls == self.rows {
-            hybrid::write_run(u32::from(self.nulls == 0), self.rows, 1, &mut self.page);
+            hybrid::write_run(u32::from(self.nulls == 0), self.rows, 1, &mut page);
         } else {
-            hybrid::pack_bits(&self.present, self.rows, &mut self.page);
+            hybrid::pack_bits(&self.present, self.rows, &mut page);
         }
-        let levels = (self.page.len() - 4) as u32;
-        self.page[..4].copy_from_slice(&levels.to_le_bytes());
+        let levels = (page.len() - 4) as u32;
+        page[..4].copy_from_slice(&levels.to_le_bytes());
 
         let encoding = if self.in_dictionary {
             let width = hybrid::bit_width(self.dictionary.len());
-            self.page.push(width as u8);
-            hybrid::encode(&self.codes, width, &mut self.page);
+            page.push(width as u8);
+            hybrid::encode(&self.codes, width, &mut page);
             Encoding::RLE_DICTIONARY
         } else {
-            self.page.extend_from_slice(&self.plain);
+            page.extend_from_slice(&self.plain);
             Encoding::PLAIN
         };
         let bounds = self.end_bounds();
         let page = DataPage {
-            bytes: &self.page,
+            bytes: page,
             rows: self.rows,
             nulls: self.nulls,
             encoding,
             bounds,
         };
-        self.pages.push(page, compressor)?;
+        self.pages.push(page, compressor);
         self.all_nulls += self.nulls;
         self.present.clear();
         self.rows = 0;
@@ -321,8 +320,6 @@ impl TextChunk {
         self.plain.clear();
         // One long text must not hold its room until the export ends.
         self.plain.shrink_to(2 * PAGE_BYTES);
-        self.page.shrink_to(2 * PAGE_BYTES);
-        Ok(())
     }
 
     /// The page's bounds, which become part of the row group's.
@@ -352,28 +349,26 @@ impl TextChunk {
     }
 
     /// Ends the row group's column and starts the next one's.
-    pub(super) fn finish(
-        &mut self,
-        compressor: &mut Compressor,
-    ) -> Result<(ColumnBytes, ColumnCloseResult)> {
-        self.end_page(compressor)?;
-        let pages = std::mem::replace(&mut self.pages, Pages::new(self.column.clone()));
+    pub(super) fn end(&mut self, compressor: &Compressor) -> EndedColumn {
+        self.end_page(compressor);
         let statistics = self.in_statistics.then(|| {
             let (min, max) = self.all_bounds.take().unzip();
             let [min, max] = [min, max].map(|bound| bound.map(ByteArray::from));
             Statistics::byte_array(min, max, None, Some(self.all_nulls as u64), false)
         });
-        let dictionary = &self.dictionary;
-        let entries = self
-            .with_dictionary
-            .then(|| (dictionary.page(), dictionary.len()));
-        let finished = pages.finish(entries, statistics, compressor)?;
-        self.dictionary.clear();
+        let dictionary = self.with_dictionary.then(|| {
+            let (page, entries) = self.dictionary.take();
+            DictionaryPage::of(page, entries, compressor)
+        });
         self.in_dictionary = self.with_dictionary;
         self.in_statistics = self.with_statistics;
         self.all_bounds = None;
         self.all_nulls = 0;
-        Ok(finished)
+        EndedColumn {
+            pages: std::mem::replace(&mut self.pages, Pages::new(self.column.clone())),
+            dictionary,
+            statistics,
+        }
     }
 }
 

@@ -59,12 +59,13 @@ impl Dictionary {
         &self.page[start as usize..end as usize]
     }
 
-    /// Forgets all texts.
-    pub(super) fn clear(&mut self) {
-        self.page.clear();
+    /// The dictionary page and how many texts it has; all are forgotten.
+    pub(super) fn take(&mut self) -> (Vec<u8>, usize) {
+        let texts = self.entries.len();
         self.entries.clear();
         self.slots.clear();
         self.slots.resize(MIN_SLOTS, 0);
+        (std::mem::take(&mut self.page), texts)
     }
 
     /// The code of a text, a new one if it hasn't been seen. Bytes that are not UTF-8 count as U+FFFD.
@@ -216,7 +217,7 @@ mod tests {
         let codes = [&b"b"[..], b"a", b"b", b"c", b"a"].map(|text| dictionary.code(text));
         assert_eq!(codes, [0, 1, 0, 2, 1]);
         assert_eq!(dictionary.page(), b"\x01\0\0\0b\x01\0\0\0a\x01\0\0\0c");
-        dictionary.clear();
+        let _ = dictionary.take();
         assert_eq!(dictionary.len(), 0);
         assert_eq!(dictionary.code(b"a"), 0);
     }

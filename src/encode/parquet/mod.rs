@@ -1,8 +1,9 @@
 //! Parquet.
 //!
-//! In: batches. Out: nothing until a row group ends, then all of it. Cost: one look at each value, and ZSTD level
-//! 1, so calls run on a blocking thread. Holds: one row group ([`ROW_GROUP_ROWS`] or [`ROW_GROUP_BYTES`]) as compressed
-//! pages and again while it is handed over, and for each column a page in the making and a dictionary.
+//! In: batches. Out: nothing until a row group ends, then all of it. Cost: one look at each value, so calls run on a
+//! blocking thread; ZSTD level 1 on another one beside it ([`Compressor`]). Holds: one row group ([`ROW_GROUP_ROWS`] or
+//! [`ROW_GROUP_BYTES`]) as compressed pages and again while it is handed over, for each column a page in the making
+//! and a dictionary, and the pages that wait to be compressed.
 //!
 //! The parquet crate writes the file: page headers, indexes, row groups, footer. The values of a page are put together
 //! here, because its Arrow writer hashes, copies and compares every text several times; ours looks each one up in a
@@ -11,6 +12,7 @@
 //! The bytes don't depend on how the rows were cut into batches: everything is counted by the rows themselves.
 
 mod chunks;
+mod compressor;
 mod dictionary;
 mod hybrid;
 mod pages;
@@ -27,7 +29,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::writer::SerializedFileWriter;
 
 use self::chunks::{TextChunk, TimeChunk};
-use self::pages::Compressor;
+use self::compressor::Compressor;
 use self::properties::{WITH_STATISTICS, WITHOUT_DICTIONARY};
 use self::sink::Sink;
 use super::rows::{PlainRows, text_bytes};
@@ -122,8 +124,7 @@ impl ParquetEncoder {
                 };
                 end += 1;
             }
-            self.add(batch, plain.as_ref(), start, end)
-                .map_err(|error| failed("write", error))?;
+            self.add(batch, plain.as_ref(), start, end);
             self.step_rows += end - start;
             self.rows += (end - start) as u64;
             start = end;
@@ -154,40 +155,33 @@ impl ParquetEncoder {
     }
 
     /// Adds the rows from `start` to in front of `end`, column by column.
-    fn add(
-        &mut self,
-        batch: &Batch<'_>,
-        plain: Option<&PlainRows<'_>>,
-        start: usize,
-        end: usize,
-    ) -> Result<(), ParquetError> {
-        let compressor = &mut self.compressor;
+    fn add(&mut self, batch: &Batch<'_>, plain: Option<&PlainRows<'_>>, start: usize, end: usize) {
+        let compressor = &self.compressor;
         for ms in &batch.timestamps[start..end] {
             // Times that have a text fit microseconds as well.
-            self.times.push(ms.wrapping_mul(1000), compressor)?;
+            self.times.push(ms.wrapping_mul(1000), compressor);
         }
         let event_types = batch.event_types[start..end].iter();
         let event_types = event_types.map(|event_type| event_type.as_str().as_bytes());
-        self.event_types.extend(event_types, compressor)?;
+        self.event_types.extend(event_types, compressor);
         for (column, (chunk, text)) in self.text.iter_mut().zip(&batch.text).enumerate() {
             match plain {
                 Some(plain) => {
                     let rows = plain.rows[start..end].iter();
-                    chunk.extend(rows.map(|spans| spans[column].of(plain.bytes)), compressor)?;
+                    chunk.extend(rows.map(|spans| spans[column].of(plain.bytes)), compressor);
                 }
                 None => match *text {
                     TextColumn::Dictionary {
                         bytes,
                         entries,
                         codes,
-                    } => chunk.extend_codes(bytes, entries, &codes[start..end], compressor)?,
+                    } => chunk.extend_codes(bytes, entries, &codes[start..end], compressor),
                     TextColumn::Plain { .. } => {
-                        chunk.extend((start..end).map(|row| text.get(row)), compressor)?;
+                        chunk.extend((start..end).map(|row| text.get(row)), compressor);
                     }
                 },
             }
         }
-        Ok(())
     }
 
     /// Looks whether the row group is full.
@@ -195,13 +189,20 @@ impl ParquetEncoder {
         self.group_rows += self.step_rows;
         self.step_rows = 0;
         self.step_text_bytes = 0;
-        let bytes = self.times.bytes()
-            + self.event_types.bytes()
-            + self.text.iter().map(TextChunk::bytes).sum::<usize>();
+        let bytes = self.bytes().map_err(|error| failed("write", error))?;
         if self.group_rows + STEP_ROWS > ROW_GROUP_ROWS || bytes >= ROW_GROUP_BYTES {
             self.end_row_group()?;
         }
         Ok(())
+    }
+
+    /// Encoded bytes of the row group so far.
+    fn bytes(&mut self) -> Result<usize, ParquetError> {
+        let mut bytes = self.times.bytes()? + self.event_types.bytes()?;
+        for chunk in &mut self.text {
+            bytes += chunk.bytes()?;
+        }
+        Ok(bytes)
     }
 
     fn end_row_group(&mut self) -> Result<()> {
@@ -211,12 +212,16 @@ impl ParquetEncoder {
     }
 
     fn write_row_group(&mut self) -> Result<(), ParquetError> {
-        let compressor = &mut self.compressor;
+        let compressor = &self.compressor;
+        let texts = std::iter::once(&mut self.event_types).chain(&mut self.text);
+        let columns = std::iter::once(self.times.end(compressor));
+        // All of them end before the first is waited for.
+        let columns: Vec<_> = columns
+            .chain(texts.map(|chunk| chunk.end(compressor)))
+            .collect();
         let mut group = self.writer.0.next_row_group()?;
-        let (bytes, close) = self.times.finish(compressor)?;
-        group.append_column(&bytes, close)?;
-        for chunk in std::iter::once(&mut self.event_types).chain(&mut self.text) {
-            let (bytes, close) = chunk.finish(compressor)?;
+        for column in columns {
+            let (bytes, close) = column.finish()?;
             group.append_column(&bytes, close)?;
         }
         group.close()?;

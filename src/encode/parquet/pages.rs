@@ -1,5 +1,6 @@
 //! The pages of one column of a row group, compressed, and what the file says about them.
 
+use std::collections::VecDeque;
 use std::io::Read;
 
 use bytes::Bytes;
@@ -15,43 +16,7 @@ use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 
-/// ZSTD's level: more costs more than it saves.
-const ZSTD_LEVEL: i32 = 1;
-
-/// Compresses pages, one after the other. Holds the largest one's compressed bytes, up to [`MAX_KEPT_BYTES`].
-pub(super) struct Compressor {
-    zstd: zstd::bulk::Compressor<'static>,
-    compressed: Vec<u8>,
-}
-
-/// Room that is kept from page to page, in bytes.
-const MAX_KEPT_BYTES: usize = 8 << 20;
-
-impl std::fmt::Debug for Compressor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Compressor")
-    }
-}
-
-impl Compressor {
-    pub(super) fn new() -> Result<Self> {
-        Ok(Self {
-            zstd: zstd::bulk::Compressor::new(ZSTD_LEVEL)?,
-            compressed: Vec::new(),
-        })
-    }
-
-    fn compress(&mut self, page: &[u8]) -> Result<Bytes> {
-        let bound = zstd::zstd_safe::compress_bound(page.len());
-        self.compressed.clear();
-        self.compressed.reserve(bound);
-        self.zstd.compress_to_buffer(page, &mut self.compressed)?;
-        let compressed = Bytes::copy_from_slice(&self.compressed);
-        self.compressed.clear();
-        self.compressed.shrink_to(MAX_KEPT_BYTES);
-        Ok(compressed)
-    }
-}
+use super::compressor::{Compressed, Compressor, ZSTD_LEVEL};
 
 /// What the rows of a page are between, for readers that skip pages.
 #[derive(Debug)]
@@ -63,9 +28,9 @@ pub(super) enum Bounds {
 }
 
 /// A data page that is full.
-pub(super) struct DataPage<'a> {
+pub(super) struct DataPage {
     /// Levels and values.
-    pub(super) bytes: &'a [u8],
+    pub(super) bytes: Vec<u8>,
     pub(super) rows: usize,
     pub(super) nulls: usize,
     pub(super) encoding: Encoding,
@@ -73,9 +38,40 @@ pub(super) struct DataPage<'a> {
     pub(super) bounds: Option<Bounds>,
 }
 
+/// The dictionary of a column, which is being compressed.
+pub(super) struct DictionaryPage {
+    compressed: Compressed,
+    uncompressed: usize,
+    entries: usize,
+}
+
+impl DictionaryPage {
+    /// Has a dictionary's page compressed.
+    pub(super) fn of(bytes: Vec<u8>, entries: usize, compressor: &Compressor) -> Self {
+        Self {
+            uncompressed: bytes.len(),
+            compressed: compressor.compress(bytes),
+            entries,
+        }
+    }
+}
+
+/// A page that is being compressed, and what is known of it.
+struct Pending {
+    compressed: Compressed,
+    uncompressed: usize,
+    rows: usize,
+    nulls: usize,
+    encoding: Encoding,
+    bounds: Option<Bounds>,
+}
+
 /// The pages so far.
 pub(super) struct Pages {
     column: ColumnDescPtr,
+    pending: VecDeque<Pending>,
+    /// How many of them were there when the pages were counted last.
+    due: usize,
     written: TrackedWrite<Vec<u8>>,
     uncompressed: usize,
     rows: usize,
@@ -96,6 +92,8 @@ impl std::fmt::Debug for Pages {
 impl Pages {
     pub(super) fn new(column: ColumnDescPtr) -> Self {
         Self {
+            pending: VecDeque::new(),
+            due: 0,
             written: TrackedWrite::new(Vec::new()),
             uncompressed: 0,
             rows: 0,
@@ -106,21 +104,46 @@ impl Pages {
         }
     }
 
-    /// Bytes that the pages take in the file.
-    pub(super) fn bytes(&self) -> usize {
-        self.written.bytes_written()
+    /// Bytes that the pages take in the file, but for those that came since this was asked last: so the answer depends on
+    /// the pages alone, and seldom has to wait for one.
+    ///
+    /// # Errors
+    ///
+    /// A page cannot be compressed.
+    pub(super) fn bytes(&mut self) -> Result<usize> {
+        for _ in 0..self.due {
+            self.write_next()?;
+        }
+        self.due = self.pending.len();
+        Ok(self.written.bytes_written())
     }
 
-    pub(super) fn push(&mut self, page: DataPage<'_>, compressor: &mut Compressor) -> Result<()> {
+    /// Has a page compressed behind the others.
+    pub(super) fn push(&mut self, page: DataPage, compressor: &Compressor) {
+        self.pending.push_back(Pending {
+            uncompressed: page.bytes.len(),
+            compressed: compressor.compress(page.bytes),
+            rows: page.rows,
+            nulls: page.nulls,
+            encoding: page.encoding,
+            bounds: page.bounds,
+        });
+    }
+
+    /// Writes the first page that is pending, if any.
+    fn write_next(&mut self) -> Result<()> {
+        let Some(page) = self.pending.pop_front() else {
+            return Ok(());
+        };
         let data_page = Page::DataPage {
-            buf: compressor.compress(page.bytes)?,
+            buf: page.compressed.wait()?,
             num_values: page.rows as u32,
             encoding: page.encoding,
             def_level_encoding: Encoding::RLE,
             rep_level_encoding: Encoding::RLE,
             statistics: None,
         };
-        let data_page = CompressedPage::new(data_page, page.bytes.len());
+        let data_page = CompressedPage::new(data_page, page.uncompressed);
         let spec = SerializedPageWriter::new(&mut self.written).write_page(data_page)?;
         self.uncompressed += spec.uncompressed_size;
         self.rows += page.rows;
@@ -149,23 +172,28 @@ impl Pages {
         Ok(())
     }
 
-    /// Ends the column: its bytes, and what the file says about them. A dictionary is its page's bytes and how many
-    /// entries it has.
-    pub(super) fn finish(
+    /// The column as it is.
+    ///
+    /// # Errors
+    ///
+    /// A page cannot be compressed.
+    fn finish(
         mut self,
-        dictionary: Option<(&[u8], usize)>,
+        dictionary: Option<DictionaryPage>,
         statistics: Option<Statistics>,
-        compressor: &mut Compressor,
     ) -> Result<(ColumnBytes, ColumnCloseResult)> {
+        while !self.pending.is_empty() {
+            self.write_next()?;
+        }
         let mut front = TrackedWrite::new(Vec::new());
-        if let Some((bytes, entries)) = dictionary {
+        if let Some(dictionary) = dictionary {
             let page = Page::DictionaryPage {
-                buf: compressor.compress(bytes)?,
-                num_values: entries as u32,
+                buf: dictionary.compressed.wait()?,
+                num_values: dictionary.entries as u32,
                 encoding: Encoding::PLAIN,
                 is_sorted: false,
             };
-            let page = CompressedPage::new(page, bytes.len());
+            let page = CompressedPage::new(page, dictionary.uncompressed);
             let spec = SerializedPageWriter::new(&mut front).write_page(page)?;
             self.uncompressed += spec.uncompressed_size;
             let dictionary = PageEncodingStats {
@@ -207,6 +235,24 @@ impl Pages {
         };
         let close = close.update_dictionary_location(front.len())?;
         Ok((ColumnBytes { front, pages }, close))
+    }
+}
+
+/// A column of a row group that has all of its pages; some may still be compressed.
+pub(super) struct EndedColumn {
+    pub(super) pages: Pages,
+    pub(super) dictionary: Option<DictionaryPage>,
+    pub(super) statistics: Option<Statistics>,
+}
+
+impl EndedColumn {
+    /// The column's bytes, and what the file says about them.
+    ///
+    /// # Errors
+    ///
+    /// A page cannot be compressed.
+    pub(super) fn finish(self) -> Result<(ColumnBytes, ColumnCloseResult)> {
+        self.pages.finish(self.dictionary, self.statistics)
     }
 }
 

@@ -1,0 +1,201 @@
+//! The compression of pages, on a thread of its own: while it works, the next pages are put together.
+
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use bytes::Bytes;
+use parquet::errors::{ParquetError, Result};
+
+/// ZSTD's level: more costs more than it saves.
+pub(super) const ZSTD_LEVEL: i32 = 1;
+
+/// Bytes of pages that wait for the thread, unless a single page is larger.
+const WAITING_BYTES: usize = 8 << 20;
+
+/// Room for compressed bytes that is kept from page to page, in bytes.
+const MAX_KEPT_BYTES: usize = 8 << 20;
+
+/// Buffers of pages that are kept for later ones, and the largest that is, in bytes.
+const SPARE_BUFFERS: usize = 16;
+const MAX_SPARE_BYTES: usize = 256 << 10;
+
+/// Compresses pages in the order in which they are handed over. Holds [`WAITING_BYTES`] of them, the compressed bytes of the
+/// largest one, and spare buffers ([`SPARE_BUFFERS`] of [`MAX_SPARE_BYTES`]). Its thread ends once this is dropped.
+#[derive(Debug)]
+pub(super) struct Compressor {
+    pages: Sender<Job>,
+    shared: Arc<Shared>,
+}
+
+/// A page that is not yet compressed.
+#[derive(Debug)]
+pub(super) struct Compressed(Receiver<std::io::Result<Bytes>>);
+
+struct Job {
+    page: Vec<u8>,
+    done: SyncSender<std::io::Result<Bytes>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    less_waits: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting_bytes: usize,
+    spare: Vec<Vec<u8>>,
+    /// The thread takes nothing more.
+    stopped: bool,
+}
+
+impl Compressor {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started, or there is no memory for ZSTD.
+    pub(super) fn new() -> Result<Self> {
+        let zstd = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
+        let (pages, jobs) = channel();
+        let shared = Arc::new(Shared::default());
+        let thread = Thread {
+            shared: Arc::clone(&shared),
+            zstd,
+            compressed: Vec::new(),
+        };
+        std::thread::Builder::new()
+            .name("pages".into())
+            .spawn(move || thread.run(&jobs))?;
+        Ok(Self { pages, shared })
+    }
+
+    /// Hands a page over; waits while too much is waiting already.
+    pub(super) fn compress(&self, page: Vec<u8>) -> Compressed {
+        let mut state = self.shared.lock();
+        while state.waiting_bytes > 0
+            && state.waiting_bytes + page.len() > WAITING_BYTES
+            && !state.stopped
+        {
+            state = self
+                .shared
+                .less_waits
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        state.waiting_bytes += page.len();
+        drop(state);
+        let (done, compressed) = sync_channel(1);
+        // A thread that is gone drops `done`, and whoever asks for the page learns of it.
+        let _ = self.pages.send(Job { page, done });
+        Compressed(compressed)
+    }
+
+    /// An empty buffer for a page.
+    pub(super) fn buffer(&self) -> Vec<u8> {
+        self.shared.lock().spare.pop().unwrap_or_default()
+    }
+}
+
+impl Compressed {
+    /// The page's bytes, once they are there.
+    ///
+    /// # Errors
+    ///
+    /// ZSTD's own, or that the thread is gone.
+    pub(super) fn wait(self) -> Result<Bytes> {
+        let compressed = self.0.recv();
+        let compressed = compressed.map_err(|_| {
+            ParquetError::General("the thread that compresses pages is gone".to_owned())
+        })?;
+        Ok(compressed?)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Thread {
+    shared: Arc<Shared>,
+    zstd: zstd::bulk::Compressor<'static>,
+    compressed: Vec<u8>,
+}
+
+impl Thread {
+    fn run(mut self, jobs: &Receiver<Job>) {
+        while let Ok(Job { mut page, done }) = jobs.recv() {
+            // Whoever wanted it may be gone.
+            let _ = done.send(self.compress(&page));
+            let mut state = self.shared.lock();
+            state.waiting_bytes -= page.len();
+            if state.spare.len() < SPARE_BUFFERS && page.capacity() <= MAX_SPARE_BYTES {
+                page.clear();
+                state.spare.push(page);
+            }
+            drop(state);
+            self.shared.less_waits.notify_one();
+        }
+    }
+
+    fn compress(&mut self, page: &[u8]) -> std::io::Result<Bytes> {
+        let bound = zstd::zstd_safe::compress_bound(page.len());
+        self.compressed.clear();
+        self.compressed.reserve(bound);
+        self.zstd.compress_to_buffer(page, &mut self.compressed)?;
+        let compressed = Bytes::copy_from_slice(&self.compressed);
+        self.compressed.clear();
+        self.compressed.shrink_to(MAX_KEPT_BYTES);
+        Ok(compressed)
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        self.shared.lock().stopped = true;
+        self.shared.less_waits.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // a test that cannot go on fails
+
+    use super::*;
+
+    #[test]
+    fn pages_come_back_as_themselves_however_many_wait() {
+        let compressor = Compressor::new().unwrap();
+        let page = |i: usize| -> Vec<u8> {
+            let len = [0, 1, 70_000, 3 << 20, WAITING_BYTES + 1][i % 5];
+            (0..len).map(|at| (at * i % 251) as u8).collect()
+        };
+        let compressed: Vec<_> = (0..20).map(|i| compressor.compress(page(i))).collect();
+        for (i, compressed) in compressed.into_iter().enumerate() {
+            let bytes = compressed.wait().unwrap();
+            assert_eq!(zstd::decode_all(&bytes[..]).unwrap(), page(i), "page {i}");
+        }
+    }
+
+    #[test]
+    fn buffers_come_back_empty() {
+        let compressor = Compressor::new().unwrap();
+        let mut buffer = compressor.buffer();
+        buffer.extend_from_slice(&[7; 1_000]);
+        let (place, capacity) = (buffer.as_ptr(), buffer.capacity());
+        compressor.compress(buffer).wait().unwrap();
+        // The second page is taken up only when the first one's buffer has been given back.
+        compressor.compress(Vec::new()).wait().unwrap();
+        let mut again = compressor.buffer();
+        if again.capacity() == 0 {
+            again = compressor.buffer();
+        }
+        assert_eq!(
+            (again.as_ptr(), again.capacity(), again.len()),
+            (place, capacity, 0)
+        );
+    }
+}
