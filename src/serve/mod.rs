@@ -16,6 +16,7 @@ mod encoding;
 mod guard;
 mod handler;
 mod metrics;
+mod openapi;
 mod pump;
 mod receipts;
 mod registry;

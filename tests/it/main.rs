@@ -15,6 +15,7 @@ mod keys;
 mod limits;
 mod load;
 mod metrics;
+mod openapi;
 mod real_traffic;
 mod receipts;
 mod regression;
