@@ -21,5 +21,6 @@ mod receipts;
 mod regression;
 mod schema;
 mod support;
+mod tls;
 mod values;
 mod wire_compression;
