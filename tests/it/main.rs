@@ -20,6 +20,7 @@ mod real_traffic;
 mod receipts;
 mod regression;
 mod schema;
+mod secrets;
 mod support;
 mod tls;
 mod values;
