@@ -10,6 +10,7 @@ mod compression;
 mod engine;
 mod failures;
 mod golden;
+mod hostile;
 mod http;
 mod keys;
 mod limits;
