@@ -253,6 +253,7 @@ async fn frames_that_are_wrong_end_the_stream_or_the_connection() {
             "{name}: {end:?}"
         );
     }
+    let mut wrong = Vec::new();
     let settings = |name: u16, value: u32| {
         let mut payload = name.to_be_bytes().to_vec();
         payload.extend(value.to_be_bytes());
@@ -326,8 +327,13 @@ async fn frames_that_are_wrong_end_the_stream_or_the_connection() {
         ),
     ] {
         let end = target.attack(&[begin(&[]), bytes].concat(), 3).await;
-        assert_eq!((end.goaway, end.ok), (Some(code), 0), "{name}: {end:?}");
+        // A library may call any of them a protocol error.
+        let known = end.goaway == Some(code) || end.goaway == Some(PROTOCOL_ERROR);
+        if !known || end.ok > 0 {
+            wrong.push(format!("{name}: {end:?}"));
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     target.end().await;
 }
 
