@@ -3,6 +3,7 @@
 mod check;
 mod networks;
 
+pub(crate) use check::variable;
 pub use networks::Networks;
 pub(crate) use networks::masked;
 
@@ -15,7 +16,7 @@ use serde::Deserialize;
 
 use self::check::{
     HEAD_BYTES, MAX_CONNECTIONS, MAX_EXPORTS, address, identifier, interface, number, seconds,
-    variable, within,
+    within,
 };
 use crate::cursor::WireCompression;
 use crate::decode::Wire;
@@ -130,6 +131,10 @@ pub struct Layer {
     /// How often an export that runs says so in `export_log`, in seconds, the same on every instance.
     /// [`DEFAULT_HEARTBEAT_SECONDS`]
     pub heartbeat_seconds: Option<u64>,
+    /// PEM file of the service's certificate and its chain; with `tls_key` the service speaks TLS alone.
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of that certificate's private key.
+    pub tls_key: Option<PathBuf>,
 }
 
 /// How to reach ClickHouse.
@@ -245,6 +250,17 @@ pub struct Config {
     pub log_user: Option<User>,
     /// How often an export that runs says so in the log.
     pub heartbeat: Duration,
+    /// What the service's TLS is made of; none speaks plain HTTP.
+    pub tls: Option<TlsFiles>,
+}
+
+/// PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Of the certificate, and of those that lead from it to one that clients trust.
+    pub cert: PathBuf,
+    /// Of the certificate's private key.
+    pub key: PathBuf,
 }
 
 impl Config {
@@ -312,6 +328,20 @@ impl Config {
             (None, Some(_)) => {
                 return Err(Error::usage(
                     "log_password is set without log_user: name the user that it belongs to",
+                ));
+            }
+        };
+        let tls = match (first!(tls_cert), first!(tls_key)) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (Some(_), None) => {
+                return Err(Error::usage(
+                    "tls_cert is set without tls_key: name the file of the certificate's private key too",
+                ));
+            }
+            (None, Some(_)) => {
+                return Err(Error::usage(
+                    "tls_key is set without tls_cert: name the file of the certificate too",
                 ));
             }
         };
@@ -395,6 +425,7 @@ impl Config {
                 "heartbeat_seconds",
                 first!(heartbeat_seconds).unwrap_or(DEFAULT_HEARTBEAT_SECONDS),
             )?,
+            tls,
         })
     }
 
@@ -448,6 +479,8 @@ impl Layer {
             log_user: variable("ROWSPOUT_LOG_USER")?,
             log_password: variable("ROWSPOUT_LOG_PASSWORD")?,
             heartbeat_seconds: number("ROWSPOUT_HEARTBEAT_SECONDS")?,
+            tls_cert: variable("ROWSPOUT_TLS_CERT")?.map(PathBuf::from),
+            tls_key: variable("ROWSPOUT_TLS_KEY")?.map(PathBuf::from),
         })
     }
 

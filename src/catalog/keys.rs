@@ -11,7 +11,7 @@ use crate::random;
 use crate::request::{Format, WebsiteId};
 
 /// What every key begins with.
-const PREFIX: &str = "spk_selfhosted_";
+pub(crate) const KEY_PREFIX: &str = "spk_selfhosted_";
 
 /// The SHA-256 of a key, as 64 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -121,7 +121,7 @@ impl Catalog {
             .collect();
         let secret: [u8; 16] = random::bytes()?;
         let id: [u8; 4] = random::bytes()?;
-        let plain = format!("{PREFIX}{}", random::hex(&secret));
+        let plain = format!("{KEY_PREFIX}{}", random::hex(&secret));
         self.client
             .query_raw(
                 "INSERT INTO api_keys (id, hash, name, sites, formats, expires_at) \

@@ -4,6 +4,7 @@ mod keys;
 mod limits;
 mod websites;
 
+pub(crate) use keys::KEY_PREFIX;
 pub use keys::{KeyHash, KeyInfo, KeyRecord};
 pub use limits::KeyLimits;
 pub use websites::Website;

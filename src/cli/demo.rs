@@ -6,8 +6,8 @@ use std::time::Instant;
 use clap::Args;
 
 use super::print;
-use super::serve::listen;
-use crate::config::Config;
+use super::serve::{listen, url};
+use crate::config::{Config, Layer};
 use crate::demo::{self, Demo};
 use crate::error::{Error, Result};
 use crate::export::ExportId;
@@ -20,13 +20,23 @@ use crate::shutdown::shutdown_signal;
 pub(super) struct DemoArgs {
     /// Address and port of the service [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
-    pub(super) listen: Option<String>,
+    listen: Option<String>,
     /// How many events to make
     #[arg(long, value_name = "N", default_value_t = demo::DEFAULT_EVENTS)]
     events: u64,
     /// Write one complete file of each format into DIR and exit
     #[arg(long, value_name = "DIR")]
     once: Option<PathBuf>,
+}
+
+impl DemoArgs {
+    /// The flags as settings.
+    pub(super) fn settings(&self) -> Layer {
+        Layer {
+            listen: self.listen.clone(),
+            ..Layer::default()
+        }
+    }
 }
 
 pub(super) async fn run(args: DemoArgs, config: Config) -> Result<()> {
@@ -78,9 +88,10 @@ async fn once(demo: &Demo, folder: &Path) -> Result<()> {
 async fn serve(demo: &Demo) -> Result<()> {
     let listener = listen(&demo.config).await?;
     let address = listener.local_addr().unwrap_or(demo.config.listen);
+    let url = url(&demo.config, address);
     let key = demo.key().await?;
     print(format_args!(
-        "Rowspout serves {} events of {} at http://{address}",
+        "Rowspout serves {} events of {} at {url}",
         demo.events,
         demo::SITE
     ))?;
@@ -89,7 +100,7 @@ async fn serve(demo: &Demo) -> Result<()> {
         print(format_args!("\n# {format}"))?;
         print(format_args!(
             "curl --fail --remove-on-error -o {} -H 'Authorization: Bearer {key}' \\\n  \
-             'http://{address}/api/websites/{}/export?start_date={}&end_date={}&format={format}'",
+             '{url}/api/websites/{}/export?start_date={}&end_date={}&format={format}'",
             demo.request(format)?.file_name(),
             demo::SITE,
             demo::START,

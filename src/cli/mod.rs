@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Layer};
+use crate::config::{Config, Layer, variable};
 use crate::error::{Error, Result};
 
 /// Streams raw web-analytics events out of ClickHouse, as CSV, JSON, NDJSON and Parquet.
@@ -82,9 +82,9 @@ struct Settings {
 }
 
 impl Settings {
-    fn resolve(self, listen: Option<String>) -> Result<Config> {
+    /// `own` are the settings that only one command has flags for.
+    fn resolve(self, own: Layer) -> Result<Config> {
         let flags = Layer {
-            listen,
             clickhouse_url: self.clickhouse_url,
             clickhouse_user: self.clickhouse_user,
             clickhouse_database: self.clickhouse_database,
@@ -92,7 +92,7 @@ impl Settings {
             wire: self.wire,
             parallel: self.parallel,
             libchdb: self.libchdb,
-            ..Layer::default()
+            ..own
         };
         Config::resolve(
             flags,
@@ -110,12 +110,12 @@ impl Settings {
 pub fn run() -> Result<()> {
     let cli = Cli::parse();
     log_to_stderr()?;
-    let listen = match &cli.command {
-        Command::Demo(args) => args.listen.clone(),
-        Command::Serve(args) => args.listen.clone(),
-        _ => None,
+    let own = match &cli.command {
+        Command::Demo(args) => args.settings(),
+        Command::Serve(args) => args.settings(),
+        _ => Layer::default(),
     };
-    let config = cli.settings.resolve(listen)?;
+    let config = cli.settings.resolve(own)?;
     // The engine keeps its own threads and runtime.
     if let Command::Engine(args) = cli.command {
         return engine::run(args, config.libchdb);
@@ -151,18 +151,41 @@ fn print(line: std::fmt::Arguments<'_>) -> Result<()> {
         .map_err(|error| Error::internal("standard output cannot be written").with_source(error))
 }
 
-/// Sends the log to standard error, at the level of `RUST_LOG` or `info`; as JSON where `ROWSPOUT_LOG=json`.
+/// Sends the log to standard error: at the levels of `RUST_LOG`, or `info`, and as the lines of text or JSON that
+/// `ROWSPOUT_LOG` asks for.
 fn log_to_stderr() -> Result<()> {
     use tracing_subscriber::EnvFilter;
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("rowspout=info,warn"));
+    use tracing_subscriber::filter::filter_fn;
+    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing_subscriber::util::SubscriberInitExt as _;
+
+    let filter = match variable("RUST_LOG")? {
+        None => EnvFilter::new("rowspout=info,warn"),
+        Some(levels) => EnvFilter::try_new(&levels).map_err(|error| {
+            Error::usage(format!(
+                "RUST_LOG is `{levels}`, which names no levels: write it as info, or rowspout=debug,warn"
+            ))
+            .with_source(error)
+        })?,
+    };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
-    let set = if std::env::var("ROWSPOUT_LOG").is_ok_and(|form| form == "json") {
-        builder.json().try_init()
-    } else {
-        builder.with_target(false).try_init()
+    // The client of ClickHouse repeats what ClickHouse says, which may quote events, in its spans and below warnings.
+    let discreet = filter_fn(|about| {
+        !about.target().starts_with("clickhouse") || *about.level() <= tracing::Level::WARN
+    });
+    let set = match variable("ROWSPOUT_LOG")?.as_deref() {
+        None | Some("text") => {
+            let lines = builder.with_target(false).finish();
+            lines.with(discreet).try_init()
+        }
+        Some("json") => builder.json().finish().with(discreet).try_init(),
+        Some(other) => {
+            return Err(Error::usage(format!(
+                "ROWSPOUT_LOG is `{other}`: give text or json"
+            )));
+        }
     };
     set.map_err(|error| Error::internal("the log cannot be set up").with_detail(error.to_string()))
 }

@@ -104,7 +104,7 @@ pub(super) fn identifier(name: &str, text: &str) -> Result<()> {
 }
 
 /// A variable of the environment; an empty one is none.
-pub(super) fn variable(name: &str) -> Result<Option<String>> {
+pub(crate) fn variable(name: &str) -> Result<Option<String>> {
     match std::env::var(name) {
         Ok(value) if value.is_empty() => Ok(None),
         Ok(value) => Ok(Some(value)),

@@ -104,7 +104,7 @@ impl Server {
         let query = self.query(statement, &query_id);
         let cursor = query
             .fetch_bytes(wire(form).format())
-            .map_err(|error| failure::from_clickhouse(error, &self.url))?;
+            .map_err(|error| failure::of_events(error, &self.url))?;
         let kill = Kill::new(self.client.clone(), query_id);
         let url = self.url.clone();
         Ok(RowCursor::open(cursor, room, kill, url, self.patience()))
@@ -129,7 +129,7 @@ impl Server {
             .await
             .map_err(|_| failure::too_long())?;
         kill.disarm();
-        proof.map_err(|error| failure::from_clickhouse(error, &self.url))
+        proof.map_err(|error| failure::of_events(error, &self.url))
     }
 
     /// A query under the limits that every export runs under.

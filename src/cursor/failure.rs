@@ -57,6 +57,22 @@ pub fn from_clickhouse(error: ClientError, url: &str) -> Error {
     }
 }
 
+/// As [`from_clickhouse`], for queries that read events. Of ClickHouse's text only the code is kept: where a value cannot be
+/// used, the text quotes it, and it may even be a visitor's, who wrote something that looks like an error.
+pub fn of_events(error: ClientError, url: &str) -> Error {
+    match error {
+        ClientError::BadResponse(text) => {
+            let error = from_text(&text);
+            let code =
+                code(&text).map_or_else(|| "no code".to_owned(), |code| format!("Code: {code}."));
+            error.with_detail(format!(
+                "{code} What ClickHouse said may quote events: its system.query_log has it under the export's id"
+            ))
+        }
+        other => from_clickhouse(other, url),
+    }
+}
+
 /// The error that a text of ClickHouse's tells of, wherever the text came from.
 pub fn from_text(text: &str) -> Error {
     let (kind, message) = match code(text) {

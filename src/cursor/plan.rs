@@ -147,7 +147,7 @@ impl Server {
             kill.disarm();
             match counted {
                 Ok(counted) => Ok(Plan::new(slots, &counted)),
-                Err(error) => Err(failure::from_clickhouse(error, &url)),
+                Err(error) => Err(failure::of_events(error, &url)),
             }
         }))
     }

@@ -86,7 +86,7 @@ impl ByteSource for RowCursor {
                 self.kill.disarm();
                 Ok(None)
             }
-            Some(Err(error)) => Err(failure::from_clickhouse(error, &self.url)),
+            Some(Err(error)) => Err(failure::of_events(error, &self.url)),
             None => Err(Error::internal("the reading from ClickHouse stopped")),
         }
     }

@@ -32,11 +32,23 @@ pub const MAX_ROW_BYTES: usize = 32 << 20;
 /// Bytes of a row in front of its texts: marker, instant, event id and offset.
 pub const FIXED_ROW_BYTES: usize = 1 + 8 + 8 + 2;
 
-/// How much of what stands where rows should go on goes to the log, in bytes.
+/// How much of what stands where rows should go on is searched for the code of an exception, in bytes.
 const DETAIL_BYTES: usize = 4 << 10;
 
-/// The end of bytes of any kind as one line for the log: where ClickHouse broke off, its exception's text stands there.
-fn readable_end(bytes: &[u8]) -> String {
+/// What the log may know of bytes that are no row: how many there are, and the code of ClickHouse's exception if one stands
+/// at their end. The bytes themselves may be a visitor's.
+fn no_row(bytes: &[u8]) -> String {
     let end = &bytes[bytes.len().saturating_sub(DETAIL_BYTES)..];
-    String::from_utf8_lossy(end).escape_debug().collect()
+    let count = bytes.len();
+    match exception_code(&String::from_utf8_lossy(end)) {
+        Some(code) => format!("Code: {code}. stands in the {count} bytes there"),
+        None => format!("{count} bytes are there"),
+    }
+}
+
+/// The number in the last `Code: N. DB::Exception`.
+fn exception_code(text: &str) -> Option<u32> {
+    let (before, _) = text.rsplit_once(". DB::Exception")?;
+    let (_, code) = before.rsplit_once("Code: ")?;
+    code.parse().ok()
 }

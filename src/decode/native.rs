@@ -474,7 +474,7 @@ impl NativeDecoder {
             "the stream from ClickHouse ended inside the block that row {row} begins"
         ))
         .at(self.position())
-        .with_detail(super::readable_end(&self.bytes)))
+        .with_detail(super::no_row(&self.bytes)))
     }
 
     fn length(&self, at: usize) -> std::result::Result<(usize, usize), Stop> {
@@ -508,7 +508,7 @@ impl NativeDecoder {
         };
         Error::internal(format!("the stream from ClickHouse {what} at row {row}"))
             .at(self.position())
-            .with_detail(super::readable_end(&self.bytes))
+            .with_detail(super::no_row(&self.bytes))
     }
 }
 

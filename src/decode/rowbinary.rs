@@ -17,7 +17,7 @@ use super::partial::PartialRow;
 use super::row::{HEAD_BYTES, Head, RowSpans, Stop, find_texts, is_marker};
 use super::{
     Batch, DETAIL_BYTES, EventType, MAX_BATCH_BYTES, MAX_BATCH_ROWS, MAX_ROW_BYTES, Span,
-    TextColumn, readable_end,
+    TextColumn, no_row,
 };
 use crate::error::{Error, ErrorKind, Position, Result};
 use crate::pushdown::columns::TEXT_COLUMNS;
@@ -293,7 +293,7 @@ impl RowBinaryDecoder {
             format!("the stream from ClickHouse ended inside row {row}"),
         )
         .at(self.position(None))
-        .with_detail(readable_end(&rest)))
+        .with_detail(no_row(&rest)))
     }
 
     /// Rows delivered so far.
@@ -330,13 +330,13 @@ impl RowBinaryDecoder {
                 format!("the stream from ClickHouse broke off at row {row}"),
             )
             .at(self.position(None))
-            .with_detail(readable_end(found)),
+            .with_detail(no_row(found)),
             Stop::Length(column) => Error::new(
                 ErrorKind::Internal,
                 format!("the stream from ClickHouse is damaged at row {row}: a length of more than 32 bits"),
             )
             .at(self.position(Some(column)))
-            .with_detail(readable_end(found)),
+            .with_detail(no_row(found)),
             Stop::TooLong => Error::new(
                 ErrorKind::Internal,
                 format!(

@@ -58,7 +58,8 @@ impl LogWriter {
     /// Leaves the newest state of an export.
     pub fn put(&self, entry: Entry) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = pending.len() < MAX_PENDING || pending.contains_key(&entry.receipt.export_id);
+        let id = entry.receipt.export_id.clone();
+        let room = pending.len() < MAX_PENDING || pending.contains_key(&id);
         if room {
             keep_newest(&mut pending, entry);
         }
@@ -68,6 +69,7 @@ impl LogWriter {
         } else {
             (self.failed)(1);
             tracing::warn!(
+                export = id,
                 "{MAX_PENDING} exports wait for export_log, so this one is left out of it"
             );
         }

@@ -10,5 +10,8 @@ mod window;
 
 pub use format::Format;
 pub use parameters::ExportRequest;
+#[cfg(test)]
+pub(crate) use parameters::PARAMETERS;
+pub(crate) use parameters::quoted;
 pub use website::WebsiteId;
 pub use window::{Interval, MAX_DAYS, Offsets, Window};

@@ -6,11 +6,12 @@ use chrono::NaiveDate;
 use chrono_tz::{TZ_VARIANTS, Tz};
 
 use super::{Format, WebsiteId, Window};
+use crate::catalog::KEY_PREFIX;
 use crate::decode::EventType;
 use crate::error::{Error, Result};
 
 /// The names that a request may use, each once.
-const NAMES: [&str; 6] = [
+pub(crate) const PARAMETERS: [&str; 6] = [
     "start_date",
     "end_date",
     "format",
@@ -76,13 +77,16 @@ impl ExportRequest {
         website: WebsiteId,
         pairs: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self> {
-        let mut values: [Option<String>; NAMES.len()] = Default::default();
+        let mut values: [Option<String>; PARAMETERS.len()] = Default::default();
         for (name, value) in pairs {
-            let Some(index) = NAMES.iter().position(|known| *known == name) else {
+            let Some(index) = PARAMETERS.iter().position(|known| *known == name) else {
                 let name = quoted(&name);
                 return Err(Error::validation(
                     name.clone(),
-                    format!("there is no parameter `{name}`: use {}", NAMES.join(", ")),
+                    format!(
+                        "there is no parameter `{name}`: use {}",
+                        PARAMETERS.join(", ")
+                    ),
                 ));
             };
             if values[index].replace(value).is_some() {
@@ -146,8 +150,12 @@ fn decode(text: &str) -> Result<String, std::string::FromUtf8Error> {
     String::from_utf8(percent_encoding::percent_decode_str(&spaced).collect())
 }
 
-/// A value as it may stand in a message: short and without control characters.
-fn quoted(text: &str) -> String {
+/// A text of a client's as it may stand in a message, which the log repeats: short, without control characters, and no key,
+/// though some send it where it does not belong.
+pub(crate) fn quoted(text: &str) -> String {
+    if text.to_ascii_lowercase().contains(KEY_PREFIX) {
+        return "…".to_owned();
+    }
     let mut short: String = text
         .chars()
         .take(MAX_QUOTED)

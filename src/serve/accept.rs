@@ -96,7 +96,10 @@ impl Connections {
     fn begin(&mut self, stream: TcpStream, peer: SocketAddr) {
         if self.tasks.len() >= self.service.config.max_connections {
             metrics::limit_hit(Limit::Connections);
-            tokio::spawn(refuse(stream));
+            // A handshake costs what the limit is there to save, so over TLS the connection is just closed.
+            if self.service.tls.is_none() {
+                tokio::spawn(refuse(stream));
+            }
             return;
         }
         let draining = self.drain.subscribe();

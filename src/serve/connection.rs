@@ -1,4 +1,4 @@
-//! One connection: HTTP/1.1, or HTTP/2 by prior knowledge, over one guarded socket.
+//! One connection: HTTP/1.1 or HTTP/2, chosen by prior knowledge or in TLS's handshake, over one guarded socket.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::AUTHORIZATION;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
@@ -19,7 +20,9 @@ use super::address::Peer;
 use super::body::Body;
 use super::guard::{self, Guard};
 use super::metrics::{self, Limit};
-use super::{Service, router};
+use super::tls::{self, Tls};
+use super::{Service, respond, router};
+use crate::error::{Error, ErrorKind};
 
 /// Longest head of an HTTP/1.1 request that is read at all, in bytes; the settings' limits lie below.
 const MAX_READ_BYTES: usize = 256 << 10;
@@ -46,29 +49,82 @@ pub(super) async fn serve(
     // Small responses should not wait for more.
     let _ = stream.set_nodelay(true);
     let head = service.config.head;
-    let begins = tokio::time::timeout(head, begins_http2(&stream));
+    let begins = tokio::time::timeout(head, begin(&service, &stream));
     let begins = tokio::select! {
         begins = begins => begins,
         // Nothing was asked yet, so nothing has to be answered.
         _ = draining.wait_for(|draining| *draining) => return,
     };
-    let is_http2 = match begins {
-        Ok(Ok(is_http2)) => is_http2,
-        Ok(Err(_)) => return,
-        Err(_) => {
-            refuse_slow_head(stream).await;
+    let result = match begins {
+        Ok(Ok(Begins::Http1)) => serve_http1(service, stream, peer, &mut draining).await,
+        Ok(Ok(Begins::Http2)) => serve_http2(service, stream, peer, &mut draining).await,
+        Ok(Ok(Begins::Tls(tls))) => {
+            let accepted = tokio::time::timeout(head, tls.accept(stream));
+            let accepted = tokio::select! {
+                accepted = accepted => accepted,
+                _ = draining.wait_for(|draining| *draining) => return,
+            };
+            match accepted {
+                Ok(Ok(stream)) if tls::is_http2(&stream) => {
+                    serve_http2(service, stream, peer, &mut draining).await
+                }
+                Ok(Ok(stream)) => serve_http1(service, stream, peer, &mut draining).await,
+                Ok(Err(error)) => {
+                    tracing::debug!(%peer, %error, "the handshake failed");
+                    return;
+                }
+                Err(_) => {
+                    metrics::limit_hit(Limit::HeadSeconds);
+                    return;
+                }
+            }
+        }
+        Ok(Ok(Begins::WithoutTls)) => {
+            let answer = respond::raw_error(&Error::new(
+                ErrorKind::BadRequest(400),
+                "this port speaks TLS: write https instead of http",
+            ));
+            say(stream, &answer, head).await;
             return;
         }
-    };
-    let result = if is_http2 {
-        serve_http2(service, stream, peer, &mut draining).await
-    } else {
-        serve_http1(service, stream, peer, &mut draining, head).await
+        Ok(Err(_)) => return,
+        Err(_) if service.tls.is_some() => {
+            metrics::limit_hit(Limit::HeadSeconds);
+            return;
+        }
+        Err(_) => {
+            refuse_slow_head(stream, head).await;
+            return;
+        }
     };
     if let Err(error) = result {
         tracing::debug!(%peer, %error, "the connection ended early");
     }
 }
+
+/// What a client speaks.
+enum Begins<'a> {
+    Http1,
+    Http2,
+    Tls(&'a Tls),
+    /// Plain HTTP where it should be TLS.
+    WithoutTls,
+}
+
+/// Looks at a connection's first bytes. Reads nothing away.
+async fn begin<'a>(service: &'a Service, stream: &TcpStream) -> std::io::Result<Begins<'a>> {
+    Ok(match &service.tls {
+        Some(tls) if tls::begins(stream).await? => Begins::Tls(tls),
+        Some(_) => Begins::WithoutTls,
+        None if begins_http2(stream).await? => Begins::Http2,
+        None => Begins::Http1,
+    })
+}
+
+/// A socket, with TLS or without.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 
 type ResponseFuture =
     Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send + 'static>>;
@@ -80,18 +136,24 @@ fn answer(
 ) -> ResponseFuture {
     let service = service.clone();
     request.extensions_mut().insert(Peer(peer));
+    for (name, value) in request.headers_mut() {
+        // Whoever prints a header, no library prints the key.
+        if name == AUTHORIZATION {
+            value.set_sensitive(true);
+        }
+    }
     Box::pin(async move { Ok(router::route(&service, request).await) })
 }
 
 async fn serve_http1(
     service: Arc<Service>,
-    stream: TcpStream,
+    stream: impl Stream,
     peer: SocketAddr,
     draining: &mut watch::Receiver<bool>,
-    head: Duration,
 ) -> Result<(), hyper::Error> {
+    let (head, stall) = (service.config.head, service.config.stall);
     let busy = guard::Busy::default();
-    let io = Guard::new(TokioIo::new(stream), busy.clone(), service.config.stall);
+    let io = Guard::new(TokioIo::new(stream), busy.clone(), stall);
     let handler = service_fn(move |request| {
         let busy = busy.begin();
         let response = answer(&service, peer, request);
@@ -117,18 +179,17 @@ async fn serve_http1(
         }
     };
     let parts = connection.into_parts();
-    let mut stream = parts.io.into_inner().into_inner();
+    let stream = parts.io.into_inner().into_inner();
     match result {
-        Err(error) if error.is_timeout() => {
-            // A head that was begun is answered; an idle connection that never sent a byte is just closed.
-            if !parts.read_buf.is_empty() {
-                refuse_slow_head(stream).await;
-            }
+        // A head that was begun is answered; an idle connection that never sent a byte is just closed.
+        Err(error) if error.is_timeout() && !parts.read_buf.is_empty() => {
+            refuse_slow_head(stream, stall).await;
             Ok(())
         }
-        Err(error) => Err(error),
-        Ok(()) => {
-            let _ = stream.shutdown().await;
+        // Without a word: what was under way is cut.
+        Err(error) if !error.is_timeout() => Err(error),
+        Ok(()) | Err(_) => {
+            say(stream, b"", stall).await;
             Ok(())
         }
     }
@@ -136,7 +197,7 @@ async fn serve_http1(
 
 async fn serve_http2(
     service: Arc<Service>,
-    stream: TcpStream,
+    stream: impl Stream,
     peer: SocketAddr,
     draining: &mut watch::Receiver<bool>,
 ) -> Result<(), hyper::Error> {
@@ -178,10 +239,17 @@ async fn begins_http2(stream: &TcpStream) -> std::io::Result<bool> {
     }
 }
 
-async fn refuse_slow_head(mut stream: TcpStream) {
+async fn refuse_slow_head(stream: impl Stream, stall: Duration) {
     metrics::limit_hit(Limit::HeadSeconds);
-    let response = guard::bad_request_bytes(408);
+    say(stream, &guard::bad_request_bytes(408), stall).await;
+}
+
+/// Writes the last bytes of a connection and ends it in order, unless the client takes nothing for too long.
+async fn say(mut stream: impl Stream, last: &[u8], stall: Duration) {
     // The client may be gone.
-    let _ = stream.write_all(&response).await;
-    let _ = stream.shutdown().await;
+    let _ = tokio::time::timeout(stall, async {
+        stream.write_all(last).await?;
+        stream.shutdown().await
+    })
+    .await;
 }

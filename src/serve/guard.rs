@@ -87,11 +87,11 @@ impl<T: Write + Unpin> Guard<T> {
     }
 
     /// Turns a write that waits too long into an error.
-    fn in_time(
+    fn in_time<R>(
         &mut self,
         cx: &mut Context<'_>,
-        written: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+        written: Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
         if written.is_ready() {
             self.stalled = None;
             return written;
@@ -160,12 +160,15 @@ impl<T: Write + Unpin> Write for Guard<T> {
         self.inner.is_write_vectored()
     }
 
+    // TLS holds bytes of its own: a client that takes nothing may be noticed only here.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
+        self.in_time(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let shut = Pin::new(&mut self.inner).poll_shutdown(cx);
+        self.in_time(cx, shut)
     }
 }
 

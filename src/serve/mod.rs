@@ -16,12 +16,14 @@ mod encoding;
 mod guard;
 mod handler;
 mod metrics;
+mod openapi;
 mod pump;
 mod receipts;
 mod registry;
 mod respond;
 mod router;
 mod running;
+mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,6 +54,7 @@ pub struct Service {
     export_log: ExportLog,
     log: Arc<LogWriter>,
     metrics: metrics::Metrics,
+    tls: Option<tls::Tls>,
     draining: AtomicBool,
     /// Whether the grace period is over: what is still running ends with the service.
     aborting: AtomicBool,
@@ -62,7 +65,7 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// The metrics cannot be set up.
+    /// The metrics cannot be set up, or the files of `tls_cert` and `tls_key` cannot be used.
     pub fn new(config: Config) -> Result<Arc<Self>> {
         Ok(Arc::new(Self {
             server: Server::new(&config),
@@ -73,6 +76,7 @@ impl Service {
             export_log: ExportLog::new(&config.log_clickhouse(), config.heartbeat),
             log: LogWriter::new(metrics::log_failed),
             metrics: metrics::Metrics::install()?,
+            tls: config.tls.as_ref().map(tls::Tls::load).transpose()?,
             draining: AtomicBool::new(false),
             aborting: AtomicBool::new(false),
             config,

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response};
 
-use super::Service;
 use super::body::Body;
+use super::{Service, respond};
 use crate::catalog::KeyRecord;
 use crate::error::{Error, ErrorKind, Result};
 use crate::export_log::Found;
+use crate::request::quoted;
 
 /// What an export's id begins with.
 const PREFIX: &str = "exp_";
@@ -39,7 +39,7 @@ pub(super) async fn receipt(
         && !query.is_empty()
     {
         return Err(Error::validation(
-            query.split(['=', '&']).next().unwrap_or_default(),
+            quoted(query.split(['=', '&']).next().unwrap_or_default()),
             "a receipt has no parameters: leave out what is behind the `?`",
         ));
     }
@@ -55,11 +55,7 @@ pub(super) async fn receipt(
     })?;
     let json = serde_json::to_vec(&found.receipt)
         .map_err(|error| Error::internal("the receipt cannot be written").with_source(error))?;
-    let mut response = Response::new(Body::full(json));
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+    Ok(respond::json(json))
 }
 
 fn may_see(key: &KeyRecord, found: &Found) -> bool {

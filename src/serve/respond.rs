@@ -77,10 +77,9 @@ pub(super) fn error(error: &Error, id: &ExportId) -> Response<Body> {
         error.message()
     };
     let json = error_json(code, message, error.field());
-    let mut response = Response::new(Body::full(json));
+    let mut response = self::json(json);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     match error.kind() {
         ErrorKind::Unauthorized => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -97,6 +96,14 @@ pub(super) fn error(error: &Error, id: &ExportId) -> Response<Body> {
         _ => {}
     }
     common(response, id)
+}
+
+/// JSON at hand.
+pub(super) fn json(json: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::full(json));
+    let content_type = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
 }
 
 /// Seconds after which a client that was refused for load may try again.

@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::admission::shutting_down;
 use super::body::Body;
 use super::metrics::Limit;
-use super::{Service, handler, metrics, receipts, respond};
+use super::{Service, handler, metrics, openapi, receipts, respond};
 use crate::error::{Error, ErrorKind, Result};
 use crate::export::ExportId;
 use crate::request::WebsiteId;
@@ -26,6 +27,7 @@ enum Route {
     Healthz,
     Readyz,
     Metrics,
+    OpenApi,
 }
 
 /// Answers one request, whatever happens.
@@ -87,6 +89,7 @@ async fn dispatch(
             ),
         ));
     }
+    one_host(request)?;
     let route = path(uri.path())?;
     if matches!(route, Route::Export(_)) && request.version() < Version::HTTP_11 {
         return Err(Error::new(
@@ -109,7 +112,30 @@ async fn dispatch(
         Route::Healthz => Ok(text("ok\n")),
         Route::Readyz => readyz(service).await,
         Route::Metrics => Ok(text(service.metrics.render())),
+        Route::OpenApi => Ok(respond::json(openapi::DOCUMENT)),
     }
+}
+
+/// RFC 9112, 3.2: an HTTP/1.1 request names its host exactly once. One that does not, somebody on its way may have read
+/// differently. HTTP/2 has its own name for it.
+fn one_host<B>(request: &Request<B>) -> Result<()> {
+    if request.version() != Version::HTTP_11 {
+        return Ok(());
+    }
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let is_host = |host: &HeaderValue| {
+        host.is_empty()
+            || host
+                .to_str()
+                .is_ok_and(|host| !host.contains('@') && host.parse::<Authority>().is_ok())
+    };
+    if hosts.next().is_some_and(is_host) && hosts.next().is_none() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::BadRequest(400),
+        "the request is not HTTP/1.1 as RFC 9112 has it: send exactly one Host header, with a host and nothing else",
+    ))
 }
 
 fn path(path: &str) -> Result<Route> {
@@ -117,6 +143,7 @@ fn path(path: &str) -> Result<Route> {
         "/healthz" => return Ok(Route::Healthz),
         "/readyz" => return Ok(Route::Readyz),
         "/metrics" => return Ok(Route::Metrics),
+        "/openapi.json" => return Ok(Route::OpenApi),
         _ => {}
     }
     if let Some(id) = path

@@ -10,4 +10,5 @@ pub(crate) use self::clickhouse::{OwnEngine, clickhouse, shared_engine};
 pub(crate) use self::http::{Answer, Http, read_answer};
 pub(crate) mod insert;
 pub(crate) mod parquet;
+pub(crate) mod process;
 pub(crate) mod service;
