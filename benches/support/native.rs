@@ -74,7 +74,8 @@ pub fn block(rows: &[Row], ways: &[As; 15]) -> Vec<u8> {
     wire
 }
 
-fn write_block(rows: &[Row], ways: &[As; 15], wire: &mut Vec<u8>) {
+/// Appends rows as one block.
+pub fn write_block(rows: &[Row], ways: &[As; 15], wire: &mut Vec<u8>) {
     write_length(4 + ways.len() as u64, wire);
     write_length(rows.len() as u64, wire);
     write_text(b"marker", wire);

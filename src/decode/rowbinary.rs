@@ -234,7 +234,15 @@ impl RowBinaryDecoder {
 
     /// Completes the row that the end of a chunk went through and delivers it alone.
     fn next_partial(&mut self) -> Result<Option<Batch<'_>>> {
-        match self.partial.fill(&self.chunk, &mut self.at) {
+        let filled = self.partial.fill(&self.chunk, &mut self.at);
+        let head = self.partial.head();
+        // A row behind the end of the range is neither waited for nor found damaged.
+        if filled != Err(Stop::NotARow)
+            && head.is_some_and(|head| head.timestamp > self.last_instant)
+        {
+            return Ok(self.pass());
+        }
+        match filled {
             Ok(true) => {}
             Ok(false) => {
                 self.chunk = Bytes::new();
@@ -243,12 +251,9 @@ impl RowBinaryDecoder {
             }
             Err(stop) => return Err(self.error(stop, self.partial.bytes())),
         }
-        let Some(head) = self.partial.head() else {
+        let Some(head) = head else {
             return Err(self.error(Stop::NotARow, self.partial.bytes()));
         };
-        if head.timestamp > self.last_instant {
-            return Ok(self.pass());
-        }
         if self.last_key.is_some_and(|last| head.key() < last) {
             return Err(self.error(Stop::Order, &[]));
         }

@@ -150,6 +150,30 @@ fn a_stream_cut_inside_a_row_is_an_error_at_its_end() {
 }
 
 #[test]
+fn the_row_behind_the_end_of_a_range_is_neither_waited_for_nor_looked_at() {
+    let wanted = wire(&[Row::at(5, 1)]);
+    let mut behind = wire(&[Row::at(6, 1)]);
+    // The length of its first text is none.
+    behind[19..24].fill(0xff);
+    for end in 19..=behind.len() {
+        let bytes = [&wanted[..], &behind[..end]].concat();
+        for size in 1..=bytes.len() {
+            let mut decoder = RowBinaryDecoder::new();
+            decoder.stop_at(6);
+            let mut decoded = Decoded::default();
+            for chunk in bytes.chunks(size) {
+                decoder.push(Bytes::copy_from_slice(chunk));
+                take(&mut decoder, &mut decoded);
+            }
+            assert!(decoded.error.is_none(), "{end} bytes by {size}");
+            assert_eq!(decoded.rows.len(), 1);
+            assert!(decoder.passed());
+            decoder.finish().unwrap();
+        }
+    }
+}
+
+#[test]
 fn what_clickhouse_appends_behind_the_rows_is_never_a_row() {
     let rows = short_rows();
     for (text, code) in [

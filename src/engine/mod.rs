@@ -29,6 +29,8 @@ mod decompress;
 mod exception;
 mod form;
 mod format;
+#[doc(hidden)]
+pub mod fuzzing;
 mod insert;
 pub mod install;
 mod library;

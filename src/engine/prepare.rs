@@ -1,14 +1,78 @@
 //! From a request's parts to a statement that can run.
 
 use bytes::Bytes;
+use hyper::Request;
+use hyper::body::Incoming;
 
+use super::access::Access;
 use super::exception::{Exception, code};
+use super::form::read_form;
 use super::format::Framing;
-use super::request::{Input, Parameters};
+use super::request::{Input, Parameters, RequestBody};
+use super::response::{Head, random_uuid};
 use super::statement::{InsertRows, Kind, Statement, VALUES, WHOLE_SETTINGS};
 
+/// A request whose statement may run: the statement's text is `parameters.query`.
+pub(crate) struct Understood {
+    pub(crate) parameters: Parameters,
+    pub(crate) statement: Statement,
+    /// The rows of an `INSERT` that has some in the body.
+    pub(crate) input: Input,
+}
+
+/// Reads a request as far as its statement goes, and refuses what must not run.
+///
+/// # Errors
+///
+/// Whatever is wrong with the request.
+pub(crate) async fn understand(
+    access: &Access,
+    request: Request<Incoming>,
+    head: &mut Head,
+) -> Result<Understood, Exception> {
+    let (parts, body) = request.into_parts();
+    let mut parameters = Parameters::read(parts.uri.query().unwrap_or_default(), &parts.headers);
+    access.check_password(&parts.headers, parameters.password.as_deref())?;
+    parameters.check()?;
+    let body = RequestBody::new(&parts.headers, body)?;
+    let body = read_form(&parts.headers, body, &mut parameters).await?;
+    parameters.restrict(&parts.method);
+    parameters.accept(&parts.headers);
+    head.query_id = parameters.query_id.clone().unwrap_or_else(random_uuid);
+
+    let mut statement = Statement::read(&parameters.query);
+    let mut input = Input {
+        head: Bytes::new(),
+        rest: None,
+    };
+    // Values that are all in the URL may have parameters in them.
+    if let Some(body) = body.filter(|body| !body.is_none()) {
+        let rows_in_body = matches!(statement.kind, Kind::InsertRows(_));
+        if rows_in_body {
+            input.rest = Some(body);
+        } else {
+            input = Input::begin(body).await?;
+            (parameters.query, statement, input) =
+                join_body(parameters.query, statement, input).await?;
+        }
+    }
+    if let Some(format) = statement
+        .format
+        .clone()
+        .or(parameters.default_format.clone())
+    {
+        head.format = format;
+    }
+    check_statement(&statement)?;
+    Ok(Understood {
+        parameters,
+        statement,
+        input,
+    })
+}
+
 /// Puts the statement's beginning from the URL and its rest from the body together, as ClickHouse does.
-pub(crate) async fn join_body(
+async fn join_body(
     query: String,
     statement: Statement,
     input: Input,
@@ -65,7 +129,7 @@ pub(crate) fn runs_whole(rows: &InsertRows, input: &Input) -> bool {
 }
 
 /// Refuses what the library would do and a server would not.
-pub(crate) fn check_statement(statement: &Statement) -> Result<(), Exception> {
+fn check_statement(statement: &Statement) -> Result<(), Exception> {
     if statement.client_file {
         return Err(Exception::new(
             code::INTO_OUTFILE_NOT_ALLOWED,

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::{HeaderMap, Method};
 
 use super::decompress::{Compression, Decompressed};
@@ -176,6 +176,11 @@ impl RequestBody {
             None => Self::Plain(body),
             Some(compression) => Self::Decompressed(Decompressed::new(compression, body)?),
         })
+    }
+
+    /// Whether there is none, as far as the head of the request says.
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(self, Self::Plain(body) if body.is_end_stream())
     }
 
     /// The next piece, or `None` at the proven end. Cancel-safe.

@@ -11,17 +11,16 @@ use tokio::sync::oneshot;
 use super::access::Access;
 use super::body::{ResponseBody, ResultBody};
 use super::exception::{Exception, code};
-use super::form::read_form;
 use super::format::Framing;
 use super::insert::{self, Piece, Write};
 use super::library::Progress;
-use super::prepare::{check_statement, framing, join_body, runs_whole};
+use super::prepare::{Understood, framing, runs_whole, understand};
 use super::queries::{Client, Queries, Query, Room};
 use super::read::{self, Part, Read};
 use super::request::{Input, Parameters, RequestBody};
-use super::response::{Head, failed, random_uuid, summarize, text};
+use super::response::{Head, failed, summarize, text};
 use super::session::{Sessions, push_literal};
-use super::statement::{InsertRows, Kill, Kind, Statement, Text, unescape};
+use super::statement::{InsertRows, Kill, Kind, Text, unescape};
 
 /// Most bytes of a result that waits for its end (`wait_end_of_query`).
 const MAX_WAITING_BYTES: usize = 256 << 20;
@@ -72,41 +71,11 @@ impl Service {
         request: Request<Incoming>,
         head: &mut Head,
     ) -> Result<Response<ResponseBody>, Exception> {
-        let (parts, body) = request.into_parts();
-        let mut parameters =
-            Parameters::read(parts.uri.query().unwrap_or_default(), &parts.headers);
-        self.access
-            .check_password(&parts.headers, parameters.password.as_deref())?;
-        parameters.check()?;
-        let body = RequestBody::new(&parts.headers, body)?;
-        let body = read_form(&parts.headers, body, &mut parameters).await?;
-        parameters.restrict(&parts.method);
-        parameters.accept(&parts.headers);
-        head.query_id = parameters.query_id.clone().unwrap_or_else(random_uuid);
-
-        let mut statement = Statement::read(&parameters.query);
-        let mut input = Input {
-            head: Bytes::new(),
-            rest: None,
-        };
-        if let Some(body) = body {
-            let rows_in_body = matches!(statement.kind, Kind::InsertRows(_));
-            if rows_in_body {
-                input.rest = Some(body);
-            } else {
-                input = Input::begin(body).await?;
-                (parameters.query, statement, input) =
-                    join_body(parameters.query, statement, input).await?;
-            }
-        }
-        if let Some(format) = statement
-            .format
-            .clone()
-            .or(parameters.default_format.clone())
-        {
-            head.format = format;
-        }
-        check_statement(&statement)?;
+        let Understood {
+            mut parameters,
+            statement,
+            input,
+        } = understand(&self.access, request, head).await?;
         match statement.kind {
             Kind::InsertRows(ref rows) if !runs_whole(rows, &input) => {
                 let rows = rows.clone();

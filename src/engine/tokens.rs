@@ -1,5 +1,7 @@
 //! The tokens of ClickHouse's SQL, as far as finding clauses needs them.
 
+use std::collections::HashMap;
+
 /// A word, a quoted text, a number or one other character.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Token<'s> {
@@ -29,6 +31,9 @@ pub(super) struct Tokens<'s> {
     sql: &'s str,
     at: usize,
     depth: usize,
+    /// Where each `$tag$` stands, in order, once one was met: looking for its end from every one that has none would take
+    /// hours in a statement of many.
+    tags: Option<HashMap<&'s str, Vec<usize>>>,
 }
 
 impl<'s> Tokens<'s> {
@@ -38,6 +43,7 @@ impl<'s> Tokens<'s> {
             sql,
             at: 0,
             depth: 0,
+            tags: None,
         }
     }
 
@@ -60,6 +66,16 @@ impl<'s> Tokens<'s> {
             at += 1;
         }
         bytes.len()
+    }
+
+    /// Where the `$tag$…$tag$` that begins at `start` ends, if there is one.
+    fn heredoc_end(&mut self, start: usize) -> Option<usize> {
+        let sql = self.sql;
+        let tag_end = start + 1 + sql[start + 1..].find('$')?;
+        let tag = &sql[start..=tag_end];
+        let places = self.tags.get_or_insert_with(|| tags(sql)).get(tag)?;
+        let behind = places.partition_point(|&place| place <= tag_end);
+        Some(places.get(behind)? + tag.len())
     }
 
     fn skip_blanks_and_comments(&mut self) {
@@ -116,7 +132,7 @@ impl<'s> Iterator for Tokens<'s> {
         let end = match first {
             '\'' | '"' | '`' => self.quoted_end(start, first as u8),
             c if word(c) => start + rest.find(|c| !word(c)).unwrap_or(rest.len()),
-            '$' => heredoc_end(rest).map_or(start + 1, |length| start + length),
+            '$' => self.heredoc_end(start).unwrap_or(start + 1),
             c => start + c.len_utf8(),
         };
         if matches!(first, ')' | ']' | '}') {
@@ -135,12 +151,49 @@ impl<'s> Iterator for Tokens<'s> {
     }
 }
 
-/// Length of the `$tag$…$tag$` that `text` begins with, if it does.
-fn heredoc_end(text: &str) -> Option<usize> {
-    let tag_end = text[1..].find('$')? + 2;
-    let tag = &text[..tag_end];
-    tag[1..tag_end - 1]
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || c == '_')
-        .then(|| text[tag_end..].find(tag).map(|at| tag_end + at + tag_end))?
+/// Where each `$tag$` stands. None lies over another but by its dollar sign.
+fn tags(sql: &str) -> HashMap<&str, Vec<usize>> {
+    let mut tags: HashMap<&str, Vec<usize>> = HashMap::new();
+    let signs = sql.match_indices('$').map(|(at, _)| at);
+    for (start, end) in signs.clone().zip(signs.skip(1)) {
+        let is_tag = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        if sql[start + 1..end].bytes().all(is_tag) {
+            tags.entry(&sql[start..=end]).or_default().push(start);
+        }
+    }
+    tags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(sql: &str) -> Vec<&str> {
+        Tokens::new(sql).map(|token| token.text).collect()
+    }
+
+    #[test]
+    fn a_heredoc_ends_with_its_own_tag() {
+        for (sql, expected) in [
+            ("$a$ ' $b$ $a$ x", &["$a$ ' $b$ $a$", "x"][..]),
+            ("$$;$$;", &["$$;$$", ";"]),
+            ("$$$$$", &["$$$$", "$"]),
+            ("$a$a$ x", &["$", "a", "$", "a", "$", "x"]),
+            ("$a$b$a$", &["$a$b$a$"]),
+            ("$a $a$", &["$", "a", "$", "a", "$"]),
+            ("$a$ $b$", &["$", "a", "$", "$", "b", "$"]),
+            (
+                "$\u{e9}$ $\u{e9}$",
+                &["$", "\u{e9}", "$", "$", "\u{e9}", "$"],
+            ),
+        ] {
+            assert_eq!(texts(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn many_tags_that_are_never_closed_are_read_once() {
+        let sql: String = (0..1 << 19).map(|tag| format!("${tag}")).collect();
+        assert_eq!(Tokens::new(&sql).count(), 2 << 19);
+    }
 }

@@ -103,20 +103,20 @@ async fn run(
 }
 
 /// What a compressor is given.
-enum Piece {
+pub(super) enum Piece {
     Chunk(Bytes),
     End,
 }
 
 /// A stream of one of the codings, which writes into memory. Dropped before its end it may write one, which nobody gets.
-enum Compressor {
+pub(super) enum Compressor {
     Zstd(Box<zstd::stream::write::Encoder<'static, Vec<u8>>>),
     Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
     Gzip(Box<flate2::write::GzEncoder<Vec<u8>>>),
 }
 
 impl Compressor {
-    fn new(encoding: Encoding) -> Result<Option<Self>> {
+    pub(super) fn new(encoding: Encoding) -> Result<Option<Self>> {
         Ok(Some(match encoding {
             Encoding::Identity => return Ok(None),
             Encoding::Zstd => Self::Zstd(Box::new(
@@ -141,7 +141,7 @@ impl Compressor {
     }
 
     /// What can be sent once `piece` is in; and itself, to go on with.
-    fn compress(mut self, piece: Piece) -> io::Result<(Bytes, Self)> {
+    pub(super) fn compress(mut self, piece: Piece) -> io::Result<(Bytes, Self)> {
         match piece {
             Piece::Chunk(chunk) => {
                 let writer = self.writer();
@@ -181,6 +181,6 @@ impl Compressor {
     }
 }
 
-fn failed(error: io::Error) -> Error {
+pub(super) fn failed(error: io::Error) -> Error {
     Error::internal("the file cannot be compressed").with_source(error)
 }

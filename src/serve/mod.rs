@@ -13,6 +13,8 @@ mod body;
 mod compress;
 mod connection;
 mod encoding;
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod handler;
 mod metrics;

@@ -5,7 +5,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on fails
 
 use bytes::Bytes;
-use chrono::{DateTime, FixedOffset, SecondsFormat};
 use proptest::prelude::*;
 use rowspout::decode::{Batch, Decoder, EventType, RowBinaryDecoder, Span, TextColumn, Wire};
 use rowspout::encode::{Encoder, FileInfo};
@@ -15,6 +14,10 @@ use rowspout::request::Format;
 #[path = "../../benches/support/mod.rs"]
 pub(crate) mod support;
 
+#[path = "expected.rs"]
+pub(crate) mod expected;
+
+use expected::expected;
 use support::native::{As, MIXED, TABLE, block, native};
 use support::{Corpus, EVENT_DATA, HOSTILE, JSONISH, Row, wire};
 
@@ -85,77 +88,6 @@ pub(crate) fn encode_native<'a>(
 
 fn encode_rows(format: Format, rows: &[Row]) -> Vec<u8> {
     encode(format, true, [&wire(rows)[..]])
-}
-
-fn timestamp(row: &Row, utc: bool) -> String {
-    let zone = FixedOffset::east_opt(i32::from(row.offset) * 60).unwrap();
-    let time = DateTime::from_timestamp_millis(row.timestamp)
-        .unwrap()
-        .with_timezone(&zone);
-    let milliseconds = row.timestamp.rem_euclid(1000) != 0;
-    let format = if milliseconds {
-        SecondsFormat::Millis
-    } else {
-        SecondsFormat::Secs
-    };
-    time.to_rfc3339_opts(format, utc)
-}
-
-fn expected_csv(rows: &[Row], utc: bool) -> Vec<u8> {
-    let mut writer = csv::WriterBuilder::new()
-        .terminator(csv::Terminator::Any(b'\n'))
-        .from_writer(Vec::new());
-    writer.write_record(COLUMNS).unwrap();
-    for row in rows {
-        let mut record = vec![timestamp(row, utc), row.event_type().to_owned()];
-        record.extend(
-            row.text
-                .iter()
-                .map(|text| String::from_utf8_lossy(text).into_owned()),
-        );
-        writer.write_record(record).unwrap();
-    }
-    writer.into_inner().unwrap()
-}
-
-/// JSON that serde_json takes and another reader doesn't, see `encode/json_text.rs`.
-const REFUSED_BY_SOME: [&str; 1] = ["0e309"];
-
-fn expected_object(row: &Row, utc: bool) -> String {
-    let mut object = format!(
-        "{{\"timestamp\":\"{}\",\"event_type\":\"{}\"",
-        timestamp(row, utc),
-        row.event_type()
-    );
-    for (column, text) in row.text.iter().enumerate() {
-        let text = String::from_utf8_lossy(text);
-        let value = if text.is_empty() {
-            "null".to_owned()
-        } else if column == EVENT_DATA
-            && serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok()
-            && serde_json::from_str::<serde_json::Value>(&text).is_ok()
-            && !REFUSED_BY_SOME.contains(&&*text)
-        {
-            text.replace(['\r', '\n'], "")
-        } else {
-            serde_json::to_string(&text).unwrap()
-        };
-        object += &format!(",\"{}\":{value}", TEXT_COLUMNS[column]);
-    }
-    object + "}"
-}
-
-fn expected(format: Format, rows: &[Row], utc: bool) -> Vec<u8> {
-    let objects = rows.iter().map(|row| expected_object(row, utc));
-    match format {
-        Format::Csv => expected_csv(rows, utc),
-        Format::Json => format!("[{}]", objects.collect::<Vec<_>>().join(",\n")).into_bytes(),
-        Format::Ndjson => objects
-            .map(|object| object + "\n")
-            .collect::<String>()
-            .into_bytes(),
-        Format::Parquet => panic!("has its own tests"),
-    }
 }
 
 const TEXT_FORMATS: [Format; 3] = [Format::Csv, Format::Json, Format::Ndjson];

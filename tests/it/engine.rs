@@ -657,6 +657,13 @@ async fn inserts_take_rows_from_the_body() {
             format!("{target}&param_x=44"),
             "INSERT INTO visits (id) VALUES ({x:UInt64})",
         ),
+        (
+            format!(
+                "{target}&param_x=45&query={}",
+                encode("INSERT INTO visits (id) VALUES ({x:UInt64})")
+            ),
+            "",
+        ),
         (format!("{target}&query={statement}"), ""),
     ] {
         let answer = http.post(&target, body).await;
@@ -668,7 +675,10 @@ async fn inserts_take_rows_from_the_body() {
         .fetch_all()
         .await
         .unwrap();
-    assert_eq!(ids, [1, 7, 10, 11, 12, 20, 21, 30, 31, 40, 41, 42, 43, 44]);
+    assert_eq!(
+        ids,
+        [1, 7, 10, 11, 12, 20, 21, 30, 31, 40, 41, 42, 43, 44, 45]
+    );
     let summary = http
         .post(&format!("{target}&query={statement}"), "50,x\n51,y\n")
         .await;

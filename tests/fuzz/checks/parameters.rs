@@ -1,0 +1,304 @@
+//! The parameters of an export: what is taken means what it says, what is refused names its parameter, and the window holds
+//! the instants of its days and no others.
+
+use arbitrary::{Result, Unstructured};
+use chrono::{DateTime, Datelike as _, Days, NaiveDate, Offset as _, TimeZone as _};
+use chrono_tz::{TZ_VARIANTS, Tz};
+use rowspout::decode::EventType;
+use rowspout::error::{Error, ErrorKind};
+use rowspout::request::{ExportRequest, Format, MAX_DAYS, WebsiteId, Window};
+
+use super::input::rest;
+
+const NAMES: [&str; 6] = [
+    "start_date",
+    "end_date",
+    "format",
+    "timezone",
+    "event_type",
+    "include_bots",
+];
+
+/// A query string, or days of a zone.
+pub fn parameters(input: &[u8]) {
+    let _ = check(&mut Unstructured::new(input));
+}
+
+fn check(u: &mut Unstructured<'_>) -> Result<()> {
+    if u.ratio(1, 3)? {
+        let text = String::from_utf8_lossy(rest(u)?).into_owned();
+        any_query(&text);
+        any_website(&text);
+        return Ok(());
+    }
+    let zone = *u.choose(&TZ_VARIANTS)?;
+    let start = day(u)?;
+    let days = u.int_in_range(0..=MAX_DAYS + 1)?;
+    let Some(end) = start.checked_add_days(Days::new(days)) else {
+        return Ok(());
+    };
+    window(u, start, end, zone)?;
+    built_query(u, start, end, zone)
+}
+
+fn day(u: &mut Unstructured<'_>) -> Result<NaiveDate> {
+    let year = match u.int_in_range(0..=7)? {
+        0 => u.int_in_range(0..=9999)?,
+        1 => u.int_in_range(1890..=1930)?,
+        2 => u.int_in_range(2090..=2310)?,
+        _ => u.int_in_range(1900..=2099)?,
+    };
+    let day = u.int_in_range(1..=365)?;
+    Ok(NaiveDate::from_yo_opt(year, day).unwrap())
+}
+
+/// The date and the offset in seconds that a zone has at an instant.
+fn local(zone: Tz, ms: i64) -> (NaiveDate, i32) {
+    let time = DateTime::from_timestamp_millis(ms).unwrap().naive_utc();
+    let offset = zone.offset_from_utc_datetime(&time).fix().local_minus_utc();
+    let local = time + chrono::TimeDelta::seconds(i64::from(offset));
+    (local.date(), offset)
+}
+
+fn window(u: &mut Unstructured<'_>, start: NaiveDate, end: NaiveDate, zone: Tz) -> Result<()> {
+    let window = Window::new(start, end, zone);
+    let days = (end - start).num_days().unsigned_abs() + 1;
+    let last_year = if zone == Tz::UTC { 2299 } else { 2099 };
+    let reachable = [start, end]
+        .iter()
+        .all(|day| (1900..=last_year).contains(&day.year()));
+    let window = match window {
+        Ok(window) => window,
+        Err(error) => {
+            let field = refused(&error);
+            if days > MAX_DAYS {
+                assert_eq!(field, "end_date");
+            } else if reachable {
+                // An offset of seconds, somewhere inside.
+                assert_eq!(field, "timezone");
+                let from = midnight(start) - 26 * 3_600_000;
+                let hours = (0..(days as i64 + 2) * 24).map(|hour| from + hour * 3_600_000);
+                assert!(
+                    hours
+                        .map(|ms| local(zone, ms).1)
+                        .any(|offset| offset % 60 != 0)
+                );
+            } else {
+                assert!(field == "start_date" || field == "end_date");
+            }
+            return Ok(());
+        }
+    };
+    assert!(days <= MAX_DAYS && reachable);
+    assert_eq!((window.start, window.end, window.zone), (start, end, zone));
+    let intervals = &window.intervals;
+    assert!(
+        intervals
+            .iter()
+            .all(|interval| interval.from < interval.until)
+    );
+    assert!(
+        intervals
+            .windows(2)
+            .all(|pair| pair[0].until < pair[1].from)
+    );
+    let transitions = &window.offsets.transitions;
+    assert!(transitions.is_sorted_by(|a, b| a.0 < b.0 && a.1 != b.1));
+    assert!(
+        transitions
+            .first()
+            .is_none_or(|first| first.1 != window.offsets.first)
+    );
+
+    let edges = intervals
+        .iter()
+        .flat_map(|interval| [interval.from, interval.until]);
+    let edges = edges.chain(transitions.iter().map(|transition| transition.0));
+    let mut instants: Vec<i64> = edges.flat_map(|edge| [edge - 1, edge, edge + 1]).collect();
+    let (from, until) = (midnight(start) - 100_000_000, midnight(end) + 200_000_000);
+    for _ in 0..20 {
+        instants.push(u.int_in_range(from..=until)?);
+    }
+    for day in 0..days as i64 {
+        instants.push(midnight(start) + day * 86_400_000);
+    }
+    for ms in instants {
+        let (date, offset) = local(zone, ms);
+        let inside = intervals
+            .iter()
+            .any(|interval| (interval.from..interval.until).contains(&ms));
+        assert_eq!(
+            inside,
+            (start..=end).contains(&date),
+            "{ms} in {zone}, {start} to {end}"
+        );
+        if inside {
+            let last = transitions.iter().rfind(|transition| transition.0 <= ms);
+            let minutes = last.map_or(window.offsets.first, |transition| transition.1);
+            assert_eq!(i32::from(minutes) * 60, offset, "{ms} in {zone}");
+        }
+    }
+    neighbours(u, &window)
+}
+
+/// Two windows that follow each other are the window of both.
+fn neighbours(u: &mut Unstructured<'_>, whole: &Window) -> Result<()> {
+    let days = (whole.end - whole.start).num_days();
+    if days == 0 {
+        return Ok(());
+    }
+    let middle = whole.start + Days::new(u.int_in_range(1..=days)? as u64);
+    let first = Window::new(whole.start, middle - Days::new(1), whole.zone).unwrap();
+    let second = Window::new(middle, whole.end, whole.zone).unwrap();
+    let mut parts: Vec<_> = [first.intervals, second.intervals].concat();
+    parts.sort_by_key(|interval| interval.from);
+    let mut joined: Vec<rowspout::request::Interval> = Vec::new();
+    for part in parts {
+        match joined.last_mut() {
+            Some(last) if last.until == part.from => last.until = part.until,
+            _ => joined.push(part),
+        }
+    }
+    assert_eq!(joined, whole.intervals);
+    Ok(())
+}
+
+fn midnight(day: NaiveDate) -> i64 {
+    day.and_time(chrono::NaiveTime::MIN)
+        .and_utc()
+        .timestamp_millis()
+}
+
+/// The parameter that is named as wrong.
+fn refused(error: &Error) -> String {
+    assert_eq!(error.kind(), ErrorKind::Validation);
+    assert!(
+        !error.message().contains(char::is_control),
+        "{:?}",
+        error.message()
+    );
+    assert!(error.message().len() < 2000);
+    let field = error.field().expect("a parameter is named");
+    assert!(field.chars().count() <= 65 && !field.contains(char::is_control));
+    field.to_owned()
+}
+
+fn site() -> WebsiteId {
+    WebsiteId::parse("site_test").unwrap()
+}
+
+/// What any query is taken for is what a form reader finds in it.
+fn any_query(query: &str) {
+    let request = match ExportRequest::from_query(site(), query) {
+        Ok(request) => request,
+        Err(error) => {
+            refused(&error);
+            return;
+        }
+    };
+    let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+    assert!(pairs.iter().all(|(name, _)| NAMES.contains(&&**name)));
+    let value = |name: &str| {
+        let mut values = pairs.iter().filter(|pair| pair.0 == name);
+        let value = values.next().map(|pair| pair.1.clone().into_owned());
+        assert!(values.next().is_none(), "{name} twice");
+        value
+    };
+    assert_eq!(value("start_date"), Some(request.window.start.to_string()));
+    assert_eq!(value("end_date"), Some(request.window.end.to_string()));
+    assert_eq!(
+        value("format").as_deref().unwrap_or("csv"),
+        request.format.as_str()
+    );
+    assert_eq!(
+        value("timezone").as_deref().unwrap_or("UTC"),
+        request.window.zone.name()
+    );
+    assert_eq!(
+        value("event_type").as_deref(),
+        request.event_type.map(EventType::as_str)
+    );
+    assert_eq!(
+        value("include_bots").as_deref().unwrap_or("false"),
+        request.include_bots.to_string()
+    );
+    named(&request);
+}
+
+fn named(request: &ExportRequest) {
+    let name = request.file_name();
+    assert!(
+        name.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)),
+        "{name}"
+    );
+}
+
+fn any_website(text: &str) {
+    for text in [text.to_owned(), format!("site_{text}")] {
+        if let Some(id) = WebsiteId::parse(&text) {
+            assert_eq!(id.as_str(), text);
+            assert!(
+                text.len() <= 69
+                    && text
+                        .bytes()
+                        .all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b'"')
+            );
+        }
+    }
+}
+
+/// A query that says something is taken for that, however it is written.
+fn built_query(u: &mut Unstructured<'_>, start: NaiveDate, end: NaiveDate, zone: Tz) -> Result<()> {
+    let format = *u.choose(&Format::ALL)?;
+    let event_type = *u.choose(&[None, Some(EventType::Pageview), Some(EventType::Event)])?;
+    let include_bots: bool = u.arbitrary()?;
+    let mut pairs = vec![
+        ("start_date", start.to_string()),
+        ("end_date", end.to_string()),
+        ("format", format.to_string()),
+        ("timezone", zone.name().to_owned()),
+        ("include_bots", include_bots.to_string()),
+    ];
+    pairs.extend(event_type.map(|event_type| ("event_type", event_type.as_str().to_owned())));
+    let shift = u.int_in_range(0..=pairs.len() - 1)?;
+    pairs.rotate_left(shift);
+    let mut query = String::new();
+    for (name, value) in pairs {
+        for _ in 0..u.int_in_range(0..=1)? {
+            query.push('&');
+        }
+        if !query.is_empty() {
+            query.push('&');
+        }
+        for (at, text) in [name, &value].into_iter().enumerate() {
+            for byte in text.bytes() {
+                // Any character may be written as its number, and a plus sign must.
+                if byte == b'+' || u.ratio(1, 8)? {
+                    query += &format!("%{byte:02x}");
+                } else {
+                    query.push(byte.into());
+                }
+            }
+            if at == 0 {
+                query.push('=');
+            }
+        }
+    }
+    match (
+        ExportRequest::from_query(site(), &query),
+        Window::new(start, end, zone),
+    ) {
+        (Ok(request), Ok(window)) => {
+            assert_eq!(request.window, window);
+            assert_eq!(
+                (request.format, request.event_type, request.include_bots),
+                (format, event_type, include_bots)
+            );
+            any_query(&query);
+        }
+        (Err(error), Err(expected)) => assert_eq!(refused(&error), refused(&expected)),
+        (found, expected) => panic!("{query}: {found:?} and {expected:?}"),
+    }
+    Ok(())
+}
