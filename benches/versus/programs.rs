@@ -5,7 +5,7 @@ use std::process::Command;
 
 use rowspout::catalog::Catalog;
 use rowspout::config::{ClickHouse, Config, Layer};
-use rowspout::cursor::{ByteSource as _, Server};
+use rowspout::cursor::{ByteSource as _, Server, WireCompression};
 use rowspout::demo;
 use rowspout::pushdown::{Form, Parts, Range, columns::COLUMNS};
 use rowspout::request::{ExportRequest, Format, WebsiteId};
@@ -145,7 +145,8 @@ pub(crate) fn request(site: &WebsiteId, start: &str, end: &str, format: Format) 
 
 /// Sends an export's queries and reads its rows to nowhere.
 pub(crate) async fn drain(catalog: &Catalog, server: &Server, request: &ExportRequest) {
-    let fence = catalog.fence(&request.website).await.expect("a fence");
+    let fence = catalog.fence(&request.website, WireCompression::None);
+    let fence = fence.await.expect("a fence");
     server.check_table().await.expect("a table as expected");
     let whole = Range::whole(&request.window);
     let name = "versus-drain".into();
