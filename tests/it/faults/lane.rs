@@ -21,6 +21,9 @@ use crate::compression::decode;
 use crate::support::command::rowspout;
 use crate::support::service::{TestService, config};
 
+/// How many addresses of ClickHouse Rowspout knows.
+const REPLICAS: usize = 1;
+
 /// Longer than anything waits: what takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -49,10 +52,35 @@ struct Served {
 }
 
 /// The proxies in front of ClickHouse.
-struct Engines {
-    proxies: Vec<Proxy>,
-    /// The engine that the only proxy leads to.
-    at: AtomicUsize,
+struct Engines(Vec<Leading>);
+
+/// A proxy, and the engine that it leads to.
+struct Leading {
+    proxy: Proxy,
+    engine: AtomicUsize,
+}
+
+impl Engines {
+    /// Kills the engine that a proxy leads to, and leads an only one to the other.
+    fn kill(&self, world: &World, proxy: usize) {
+        let Leading { proxy, engine } = &self.0[proxy];
+        let killed = engine.load(Ordering::SeqCst);
+        world.kill(killed);
+        if self.0.len() == 1 {
+            engine.store(1 - killed, Ordering::SeqCst);
+            proxy.turn_to(&world.address(1 - killed));
+        }
+    }
+
+    /// Starts again what was killed.
+    fn revive(&self, world: &World) {
+        for Leading { proxy, engine } in &self.0 {
+            let engine = engine.load(Ordering::SeqCst);
+            world.revive(engine);
+            world.revive(1 - engine);
+            proxy.turn_to(&world.address(engine));
+        }
+    }
 }
 
 /// What came of an export.
@@ -62,31 +90,45 @@ struct Ran {
 }
 
 impl Lane {
-    /// A lane that reads from an engine.
+    /// A lane that reads from an engine, or from it and the other.
     pub(crate) async fn new(world: &Arc<World>, engine: usize) -> Self {
         let server = Arc::<Board>::default();
-        let proxy = Proxy::start(0, &world.address(engine), &server).await;
+        let mut engines = Vec::new();
+        for number in 0..REPLICAS {
+            let engine = (engine + number) % 2;
+            let proxy = Proxy::start(number, &world.address(engine), &server).await;
+            engines.push(Leading {
+                proxy,
+                engine: engine.into(),
+            });
+        }
         Self {
             world: world.clone(),
             server,
             client: Arc::default(),
-            engines: Arc::new(Engines {
-                proxies: vec![proxy],
-                at: AtomicUsize::new(engine),
-            }),
+            engines: Arc::new(Engines(engines)),
             services: HashMap::new(),
         }
     }
 
     /// How Rowspout reaches ClickHouse.
     fn clickhouse(&self) -> ClickHouse {
-        let urls = self.engines.proxies.iter();
-        let urls = urls.map(|proxy| format!("http://{}", proxy.address));
+        let urls = self.engines.0.iter();
+        let urls = urls.map(|each| format!("http://{}", each.proxy.address));
         clickhouse(&urls.collect::<Vec<_>>().join(","))
     }
 
     /// Plays a fault, and says what came of it and whether it happened.
     pub(crate) async fn play(&mut self, fault: &Fault) -> Result<(Outcome, bool), String> {
+        self.play_as(fault, fault).await
+    }
+
+    /// Plays a fault, and judges it as another one.
+    pub(crate) async fn play_as(
+        &mut self,
+        fault: &Fault,
+        judged: &Fault,
+    ) -> Result<(Outcome, bool), String> {
         let lengths = self.learn(fault).await?;
         let play = Play {
             fault: fault.clone(),
@@ -111,29 +153,19 @@ impl Lane {
             _ => None,
         };
         let shown = ran.got.to_string();
-        let outcome = judge(&self.world, fault, ran.got, receipt.as_ref(), &report);
+        let outcome = judge(&self.world, judged, ran.got, receipt.as_ref(), &report);
         let outcome = outcome.map_err(|what| format!("{what}; got {shown}"))?;
         Ok((outcome, report.hits > 0))
     }
 
-    /// Kills the engine that a proxy leads to, and leads it to the other.
     fn on_kill(&self) -> OnKill {
         let (world, engines) = (self.world.clone(), self.engines.clone());
-        Arc::new(move |_proxy| {
-            let killed = engines.at.load(Ordering::SeqCst);
-            world.kill(killed);
-            engines.at.store(1 - killed, Ordering::SeqCst);
-            engines.proxies[0].turn_to(&world.address(1 - killed));
-        })
+        Arc::new(move |proxy| engines.kill(&world, proxy))
     }
 
-    /// Starts again what was killed.
     async fn revive(&self) {
-        let world = self.world.clone();
-        let revived = tokio::task::spawn_blocking(move || {
-            world.revive(0);
-            world.revive(1);
-        });
+        let (world, engines) = (self.world.clone(), self.engines.clone());
+        let revived = tokio::task::spawn_blocking(move || engines.revive(&world));
         revived.await.expect("engines");
     }
 

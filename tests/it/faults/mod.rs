@@ -18,9 +18,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
+use rowspout::cursor::WireCompression;
+
 use self::judge::Outcome;
 use self::lane::Lane;
-use self::plan::{Fault, Kind};
+use self::plan::{End, Fault, Kind};
 use self::world::World;
 
 /// Faults that are played where nobody says how many.
@@ -127,6 +129,44 @@ impl Results {
     }
 }
 
+/// A file that a proxy in front of the client ended early looks whole to a client that asks for no receipt. If Rowspout
+/// had sent it so, that would have to be seen here.
+async fn check_the_judge(world: &Arc<World>) {
+    let mut lane = Lane::new(world, 0).await;
+    for kind in [Kind::Polite, Kind::Garble(1)] {
+        let fault = Fault::behind_rowspout(kind);
+        let outcome = lane.play(&fault).await;
+        assert_eq!(outcome, Ok((Outcome::Receipt, true)));
+        let judged = Fault {
+            end: End::Server,
+            ..fault.clone()
+        };
+        let outcome = lane.play_as(&fault, &judged).await;
+        assert!(outcome.is_err(), "{outcome:?}");
+    }
+}
+
+/// One number decides which rows are exported. Garbled, it gives a file with other rows over a plain wire, and must give none
+/// where the wire has checksums.
+async fn check_the_moment(world: &Arc<World>) {
+    let mut lane = Lane::new(world, 1).await;
+    let mut garbled = 0;
+    for from_end in 15..23 {
+        let fault = Fault::in_the_moment(WireCompression::None, from_end);
+        let (outcome, _) = lane.play(&fault).await.expect("a file, or none");
+        garbled += u32::from(outcome == Outcome::Garbled);
+    }
+    assert!(garbled > 0, "the moment is somewhere else");
+    for from_end in 0..48 {
+        let fault = Fault::in_the_moment(WireCompression::Zstd, from_end);
+        let outcome = lane.play(&fault).await;
+        assert!(
+            matches!(outcome, Ok((Outcome::Whole | Outcome::Exit, true))),
+            "{from_end} bytes before the end: {outcome:?}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_breaks_leaves_the_whole_file_or_a_failure_that_is_seen() {
     watch_panics();
@@ -136,6 +176,8 @@ async fn whatever_breaks_leaves_the_whole_file_or_a_failure_that_is_seen() {
         None => 0..setting("ROWSPOUT_FAULTS").unwrap_or(DEFAULT_FAULTS),
     };
     let world = Arc::new(World::new().await);
+    check_the_judge(&world).await;
+    check_the_moment(&world).await;
     let (killing, others): (Vec<_>, Vec<_>) = numbers
         .map(|number| Fault::of(seed, number))
         .partition(|fault| fault.kind == Kind::Kill);

@@ -269,6 +269,48 @@ impl Fault {
         }
     }
 
+    /// A fault in the middle of a CSV on its way to the client.
+    pub(crate) fn behind_rowspout(kind: Kind) -> Self {
+        Self {
+            number: u64::MAX,
+            end: End::Client,
+            kind,
+            target: Target::Export,
+            spot: Spot::Middle(500_000),
+            repeats: false,
+            export: Ask {
+                site: SETTLED,
+                format: "csv",
+                way: Way::Http1(""),
+                wire: Wire::RowBinary,
+                compression: WireCompression::Zstd,
+                parallel: 1,
+                impatient: false,
+            },
+        }
+    }
+
+    /// A bit flipped in the moment up to which rows are exported, so many bytes before the end of that answer.
+    pub(crate) fn in_the_moment(compression: WireCompression, from_end: u32) -> Self {
+        Self {
+            number: u64::MAX,
+            end: End::Server,
+            kind: Kind::Garble(1),
+            target: Target::Before(0),
+            spot: Spot::Tail(from_end),
+            repeats: false,
+            export: Ask {
+                site: SETTLED,
+                format: "csv",
+                way: Way::Command,
+                wire: Wire::RowBinary,
+                compression,
+                parallel: 1,
+                impatient: false,
+            },
+        }
+    }
+
     /// What it is counted as.
     pub(crate) fn label(&self) -> String {
         let end = match self.end {
