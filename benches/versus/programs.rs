@@ -5,7 +5,7 @@ use std::process::Command;
 
 use rowspout::catalog::Catalog;
 use rowspout::config::{ClickHouse, Config, Layer};
-use rowspout::cursor::{ByteSource as _, Server};
+use rowspout::cursor::{ByteSource as _, Server, WireCompression};
 use rowspout::decode::Wire;
 use rowspout::demo;
 use rowspout::pushdown::{Form, Parts, Range, columns::COLUMNS};
@@ -157,7 +157,8 @@ fn best_form(config: &Config, tables: Tables) -> Form {
 
 /// Opens one cursor over all rows and reads them to nowhere.
 async fn drain(catalog: &Catalog, server: &Server, request: &ExportRequest, form: Form) {
-    let fence = catalog.fence(&request.website).await.expect("a fence");
+    let fence = catalog.fence(&request.website, WireCompression::None);
+    let fence = fence.await.expect("a fence");
     server.check_table().await.expect("a table as expected");
     let whole = Range::whole(&request.window);
     let name = "versus-drain".into();

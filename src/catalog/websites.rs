@@ -4,7 +4,7 @@ use chrono_tz::Tz;
 use serde::Deserialize;
 
 use super::{Catalog, check_name};
-use crate::cursor::failure;
+use crate::cursor::{WireCompression, failure};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pushdown::Fence;
 use crate::request::WebsiteId;
@@ -76,20 +76,25 @@ impl Catalog {
             .map_err(|error| self.failed(error))
     }
 
-    /// The moment that an export of this website begins, by ClickHouse's clock.
+    /// The moment that an export of this website begins, by ClickHouse's clock. It decides which rows are exported, so it comes
+    /// as they do: behind a checksum where the settings have one.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] where there is no such website.
-    pub async fn fence(&self, id: &WebsiteId) -> Result<Fence> {
-        let answer = self
-            .client
+    pub async fn fence(&self, id: &WebsiteId, compression: WireCompression) -> Result<Fence> {
+        let answer = compression
+            .asked_by(self.client.clone())
             .query_raw(
                 "SELECT toUnixTimestamp64Milli(now64(3)), count() FROM websites WHERE id = {id:String}",
             )
             .param("id", id.as_str())
-            .fetch_one::<(i64, u64)>();
-        let (now, known) = failure::in_time(answer, &self.url).await?;
+            // One row; all are asked for so that the answer is read to its checksum.
+            .fetch_all::<(i64, u64)>();
+        let answer = failure::in_time(answer, &self.url).await?;
+        let [(now, known)] = answer[..] else {
+            return Err(Error::internal("ClickHouse did not tell the time"));
+        };
         if known == 0 {
             return Err(Error::new(
                 ErrorKind::NotFound,

@@ -114,7 +114,9 @@ pub(super) struct Written {
 /// Begins an export of a website that exists.
 pub(super) async fn begin(config: &Config, id: ExportId, request: ExportRequest) -> Result<Export> {
     let catalog = Catalog::new(&config.clickhouse);
-    let fence = catalog.fence(&request.website).await?;
+    let fence = catalog
+        .fence(&request.website, config.wire_compression)
+        .await?;
     Export::begin(id, request, Server::new(config), fence).await
 }
 

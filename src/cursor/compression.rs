@@ -33,7 +33,7 @@ impl WireCompression {
     }
 
     /// The client, asking for this compression.
-    pub(super) fn asked_by(self, client: Client) -> Client {
+    pub(crate) fn asked_by(self, client: Client) -> Client {
         let compression = match self {
             Self::None => return client,
             Self::Lz4 => Compression::Lz4,

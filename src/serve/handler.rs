@@ -48,7 +48,8 @@ pub(super) async fn export(
             ),
         ));
     }
-    let fence = service.catalog.fence(&wanted.website).await?;
+    let compression = service.config.wire_compression;
+    let fence = service.catalog.fence(&wanted.website, compression).await?;
 
     let response = Response::new(());
     let encoding = Encoding::negotiate(request.headers(), wanted.format)?;

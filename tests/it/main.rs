@@ -9,6 +9,7 @@ mod codec_parquet;
 mod compression;
 mod engine;
 mod failures;
+mod faults;
 mod fuzz_corpus;
 mod golden;
 mod hostile;

@@ -28,7 +28,12 @@ pub(crate) async fn traffic(rows: u64) -> TestDatabase {
 
 /// Makes synthetic traffic in `site_demo`.
 pub(crate) async fn fill(database: &TestDatabase, rows: u64) {
-    let site = rowspout::request::WebsiteId::parse("site_demo").expect("an id");
+    fill_site(database, "site_demo", rows).await;
+}
+
+/// Makes synthetic traffic in a website.
+pub(crate) async fn fill_site(database: &TestDatabase, site: &str, rows: u64) {
+    let site = rowspout::request::WebsiteId::parse(site).expect("an id");
     rowspout::schema::make_demo_events(&database.config, &site, rows)
         .await
         .expect("traffic");
