@@ -146,11 +146,14 @@ pub(crate) fn request(site: &WebsiteId, start: &str, end: &str, format: Format) 
 /// Sends an export's queries and reads its rows to nowhere.
 pub(crate) async fn drain(catalog: &Catalog, server: &Server, request: &ExportRequest) {
     let fence = catalog.fence(&request.website).await.expect("a fence");
-    server.check_table().await.expect("a table as expected");
+    let shared = std::sync::Arc::new(request.clone());
+    let chosen = server.choose(&shared, fence, "versus-count").await;
+    let replica = chosen.expect("a table as expected").replica;
     let whole = Range::whole(&request.window);
     let name = "versus-drain".into();
     let mut cursor = server
         .rows(
+            &replica,
             request,
             fence,
             whole,

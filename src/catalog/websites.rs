@@ -4,7 +4,6 @@ use chrono_tz::Tz;
 use serde::Deserialize;
 
 use super::{Catalog, check_name};
-use crate::cursor::failure;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pushdown::Fence;
 use crate::request::WebsiteId;
@@ -39,14 +38,15 @@ impl Catalog {
                 format!("{id} exists already: choose another id, or load into it as it is"),
             ));
         }
-        self.client
-            .query_raw("INSERT INTO websites (id, name, timezone) SELECT {id:String}, {name:String}, {timezone:String}")
-            .param("id", id.as_str())
-            .param("name", name)
-            .param("timezone", timezone)
-            .execute()
-            .await
-            .map_err(|error| self.failed(error))
+        self.ask(|client| {
+            client
+                .query_raw("INSERT INTO websites (id, name, timezone) SELECT {id:String}, {name:String}, {timezone:String}")
+                .param("id", id.as_str())
+                .param("name", name)
+                .param("timezone", timezone)
+                .execute()
+        })
+        .await
     }
 
     /// A website, if it exists.
@@ -55,12 +55,13 @@ impl Catalog {
     ///
     /// ClickHouse cannot be reached or has no tables.
     pub async fn website(&self, id: &WebsiteId) -> Result<Option<Website>> {
-        self.client
-            .query_raw("SELECT id, name, timezone FROM websites FINAL WHERE id = {id:String}")
-            .param("id", id.as_str())
-            .fetch_optional::<Website>()
-            .await
-            .map_err(|error| self.failed(error))
+        self.ask(|client| {
+            client
+                .query_raw("SELECT id, name, timezone FROM websites FINAL WHERE id = {id:String}")
+                .param("id", id.as_str())
+                .fetch_optional::<Website>()
+        })
+        .await
     }
 
     /// All websites by id.
@@ -69,11 +70,13 @@ impl Catalog {
     ///
     /// ClickHouse cannot be reached or has no tables.
     pub async fn list_websites(&self) -> Result<Vec<Website>> {
-        self.client
-            .query_raw("SELECT id, name, timezone FROM websites FINAL ORDER BY id")
-            .fetch_all::<Website>()
-            .await
-            .map_err(|error| self.failed(error))
+        self.ask(|client| async move {
+            client
+                .query_raw("SELECT id, name, timezone FROM websites FINAL ORDER BY id")
+                .fetch_all::<Website>()
+                .await
+        })
+        .await
     }
 
     /// The moment that an export of this website begins, by ClickHouse's clock.
@@ -82,14 +85,15 @@ impl Catalog {
     ///
     /// [`ErrorKind::NotFound`] where there is no such website.
     pub async fn fence(&self, id: &WebsiteId) -> Result<Fence> {
-        let answer = self
-            .client
-            .query_raw(
-                "SELECT toUnixTimestamp64Milli(now64(3)), count() FROM websites WHERE id = {id:String}",
-            )
-            .param("id", id.as_str())
-            .fetch_one::<(i64, u64)>();
-        let (now, known) = failure::in_time(answer, &self.url).await?;
+        let answer = self.ask(|client| {
+            client
+                .query_raw(
+                    "SELECT toUnixTimestamp64Milli(now64(3)), count() FROM websites WHERE id = {id:String}",
+                )
+                .param("id", id.as_str())
+                .fetch_one::<(i64, u64)>()
+        });
+        let (now, known) = answer.await?;
         if known == 0 {
             return Err(Error::new(
                 ErrorKind::NotFound,

@@ -35,8 +35,46 @@ pub const FIXED_ROW_BYTES: usize = 1 + 8 + 8 + 2;
 /// How much of what stands where rows should go on goes to the log, in bytes.
 const DETAIL_BYTES: usize = 4 << 10;
 
+/// Whether ClickHouse's text of an exception begins here, in one of its three dialects, wherever it is cut: where it
+/// stands in place of a row, the rows in front of it are whole.
+fn is_exception(found: &[u8]) -> bool {
+    const BEGINS: [&[u8]; 3] = [b"Code: ", b"__exception__", b"\r\n__exception__"];
+    let matches = |begin: &&[u8]| found.iter().zip(begin.iter()).all(|(a, b)| a == b);
+    !found.is_empty() && BEGINS.iter().any(matches)
+}
+
 /// The end of bytes of any kind as one line for the log: where ClickHouse broke off, its exception's text stands there.
 fn readable_end(bytes: &[u8]) -> String {
     let end = &bytes[bytes.len().saturating_sub(DETAIL_BYTES)..];
     String::from_utf8_lossy(end).escape_debug().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_exception;
+
+    #[test]
+    fn an_exception_is_known_in_each_dialect_wherever_it_is_cut() {
+        let texts = [
+            "Code: 241. DB::Exception: Memory limit",
+            "__exception__\r\nCode: 241.",
+            "\r\n__exception__\r\nabcdefgh\r\nCode: 241.",
+        ];
+        for text in texts {
+            for end in 1..=text.len() {
+                assert!(is_exception(&text.as_bytes()[..end]), "{}", &text[..end]);
+            }
+        }
+        for other in [
+            "",
+            "Cod-e: ",
+            "\r\n\r\n",
+            "DB::Exception",
+            "\u{1}",
+            "_e",
+            "0",
+        ] {
+            assert!(!is_exception(other.as_bytes()), "{other:?}");
+        }
+    }
 }

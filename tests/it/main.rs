@@ -18,6 +18,7 @@ mod metrics;
 mod real_traffic;
 mod receipts;
 mod regression;
+mod replicas;
 mod schema;
 mod support;
 mod values;
