@@ -15,8 +15,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use self::check::{
-    HEAD_BYTES, MAX_CONNECTIONS, MAX_EXPORTS, address, identifier, interface, number, seconds,
-    within,
+    HEAD_BYTES, MAX_CONNECTIONS, MAX_EXPORTS, MAX_PAUSE_MS, address, identifier, interface, number,
+    one_or_several, seconds, within,
 };
 use crate::cursor::WireCompression;
 use crate::decode::Wire;
@@ -64,6 +64,16 @@ pub const MAX_PARALLEL: usize = 64;
 pub const DEFAULT_DRAIN_SECONDS: u64 = 0;
 /// How often an export that runs says so in the log, in seconds.
 pub const DEFAULT_HEARTBEAT_SECONDS: u64 = crate::export_log::DEFAULT_HEARTBEAT_SECONDS;
+/// Attempts to take an interrupted export up again, one after the other, that may bring no row.
+pub const DEFAULT_RESUME_ATTEMPTS: u32 = 8;
+/// Time before the first of them, in milliseconds; it doubles with each, up to ten seconds.
+pub const DEFAULT_RESUME_PAUSE_MS: u64 = 250;
+/// All the time that one export may spend without rows between interruptions and what comes behind them, in seconds.
+pub const DEFAULT_RESUME_SECONDS: u64 = 300;
+/// Time that a replica which failed is left alone, in seconds.
+pub const DEFAULT_REPLICA_PAUSE_SECONDS: u64 = 10;
+/// Time that ClickHouse may send nothing of an answer that is waited for, in seconds.
+pub const DEFAULT_SILENCE_SECONDS: u64 = 120;
 /// The settings file that is read where no other is named.
 pub const DEFAULT_FILE: &str = "rowspout.toml";
 
@@ -73,7 +83,9 @@ pub const DEFAULT_FILE: &str = "rowspout.toml";
 pub struct Layer {
     /// Address and port of the service. [`DEFAULT_LISTEN`]
     pub listen: Option<String>,
-    /// URL of ClickHouse's HTTP interface. [`DEFAULT_CLICKHOUSE_URL`]
+    /// URL of ClickHouse's HTTP interface, or those of several replicas with commas or as a list.
+    /// [`DEFAULT_CLICKHOUSE_URL`]
+    #[serde(deserialize_with = "one_or_several")]
     pub clickhouse_url: Option<String>,
     /// ClickHouse user; none sends no user.
     pub clickhouse_user: Option<String>,
@@ -124,6 +136,16 @@ pub struct Layer {
     pub grace_seconds: Option<u64>,
     /// Time after SIGTERM in which exports are still taken, in seconds. [`DEFAULT_DRAIN_SECONDS`]
     pub drain_seconds: Option<u64>,
+    /// Attempts to take an export up again that may bring no row. [`DEFAULT_RESUME_ATTEMPTS`]
+    pub resume_attempts: Option<u32>,
+    /// Time before the first attempt, in milliseconds. [`DEFAULT_RESUME_PAUSE_MS`]
+    pub resume_pause_ms: Option<u64>,
+    /// Time that one export may be interrupted, in seconds. [`DEFAULT_RESUME_SECONDS`]
+    pub resume_seconds: Option<u64>,
+    /// Time that a replica which failed is left alone, in seconds. [`DEFAULT_REPLICA_PAUSE_SECONDS`]
+    pub replica_pause_seconds: Option<u64>,
+    /// Time that ClickHouse may send nothing, in seconds. [`DEFAULT_SILENCE_SECONDS`]
+    pub silence_seconds: Option<u64>,
     /// ClickHouse user that writes and reads `export_log`; none takes that of `clickhouse_user`.
     pub log_user: Option<String>,
     /// That user's password.
@@ -140,7 +162,7 @@ pub struct Layer {
 /// How to reach ClickHouse.
 #[derive(Clone)]
 pub struct ClickHouse {
-    /// URL of the HTTP interface.
+    /// URL of the HTTP interface, or those of several replicas with commas.
     pub url: String,
     /// User, if one is sent.
     pub user: Option<String>,
@@ -162,10 +184,18 @@ impl std::fmt::Debug for ClickHouse {
 }
 
 impl ClickHouse {
-    /// A client of the crate, with this address, user and database.
+    /// Each replica by itself, in the order of the settings.
+    pub fn replicas(&self) -> impl Iterator<Item = Self> {
+        addresses(&self.url).map(|url| Self {
+            url: url.to_owned(),
+            ..self.clone()
+        })
+    }
+
+    /// A client of the crate, with this address, the first where there are several, user and database.
     pub fn client(&self) -> clickhouse::Client {
         let mut client = clickhouse::Client::default()
-            .with_url(&self.url)
+            .with_url(addresses(&self.url).next().unwrap_or_default())
             .with_database(&self.database)
             .with_compression(clickhouse::Compression::None)
             .with_product_info("rowspout", env!("CARGO_PKG_VERSION"));
@@ -246,6 +276,16 @@ pub struct Config {
     pub grace: Duration,
     /// Time after SIGTERM in which exports are still taken.
     pub drain: Duration,
+    /// Attempts to take an export up again that may bring no row.
+    pub resume_attempts: u32,
+    /// Time before the first attempt.
+    pub resume_pause: Duration,
+    /// Time that one export may be interrupted.
+    pub resume: Duration,
+    /// Time that a replica which failed is left alone.
+    pub replica_pause: Duration,
+    /// Time that ClickHouse may send nothing.
+    pub silence: Duration,
     /// Who writes and reads `export_log`, where that is not [`Config::clickhouse`]'s user.
     pub log_user: Option<User>,
     /// How often an export that runs says so in the log.
@@ -283,7 +323,9 @@ impl Config {
         let named_url = first!(clickhouse_url);
         let clickhouse_named = named_url.is_some();
         let url = named_url.unwrap_or_else(|| DEFAULT_CLICKHOUSE_URL.into());
-        interface(&url)?;
+        for address in addresses(&url) {
+            interface(address)?;
+        }
         let events_table = first!(events_table).unwrap_or_else(|| DEFAULT_EVENTS_TABLE.into());
         identifier("events_table", &events_table)?;
         let database =
@@ -420,6 +462,27 @@ impl Config {
                 0 => Duration::ZERO,
                 lead => seconds("drain_seconds", lead)?,
             },
+            resume_attempts: first!(resume_attempts).unwrap_or(DEFAULT_RESUME_ATTEMPTS),
+            resume_pause: match first!(resume_pause_ms).unwrap_or(DEFAULT_RESUME_PAUSE_MS) {
+                pause @ 1..=MAX_PAUSE_MS => Duration::from_millis(pause),
+                pause => {
+                    return Err(Error::usage(format!(
+                        "resume_pause_ms is {pause}: give 1 to {MAX_PAUSE_MS}"
+                    )));
+                }
+            },
+            resume: seconds(
+                "resume_seconds",
+                first!(resume_seconds).unwrap_or(DEFAULT_RESUME_SECONDS),
+            )?,
+            replica_pause: seconds(
+                "replica_pause_seconds",
+                first!(replica_pause_seconds).unwrap_or(DEFAULT_REPLICA_PAUSE_SECONDS),
+            )?,
+            silence: seconds(
+                "silence_seconds",
+                first!(silence_seconds).unwrap_or(DEFAULT_SILENCE_SECONDS),
+            )?,
             log_user,
             heartbeat: seconds(
                 "heartbeat_seconds",
@@ -476,6 +539,11 @@ impl Layer {
             head_seconds: number("ROWSPOUT_HEAD_SECONDS")?,
             stall_seconds: number("ROWSPOUT_STALL_SECONDS")?,
             grace_seconds: number("ROWSPOUT_GRACE_SECONDS")?,
+            resume_attempts: number("ROWSPOUT_RESUME_ATTEMPTS")?,
+            resume_pause_ms: number("ROWSPOUT_RESUME_PAUSE_MS")?,
+            resume_seconds: number("ROWSPOUT_RESUME_SECONDS")?,
+            replica_pause_seconds: number("ROWSPOUT_REPLICA_PAUSE_SECONDS")?,
+            silence_seconds: number("ROWSPOUT_SILENCE_SECONDS")?,
             log_user: variable("ROWSPOUT_LOG_USER")?,
             log_password: variable("ROWSPOUT_LOG_PASSWORD")?,
             heartbeat_seconds: number("ROWSPOUT_HEARTBEAT_SECONDS")?,
@@ -521,6 +589,11 @@ impl Layer {
             ))
         })
     }
+}
+
+/// The addresses of a list with commas; what is no list is one.
+fn addresses(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim)
 }
 
 /// One cursor keeps two cores busy: one formats the rows in ClickHouse, and one writes them here.

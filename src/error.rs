@@ -24,6 +24,8 @@ pub enum ErrorKind {
     RateLimited,
     /// ClickHouse cannot be reached, or too many exports run: 503.
     Unavailable,
+    /// ClickHouse's rows ended before their end, and those in front of it are whole: 500 where they cannot be gone on with.
+    BrokenOff,
     /// What ClickHouse sent was damaged on its way, rows that were delivered perhaps too: 503, and nothing goes on from it.
     Damaged,
     /// The query's time limit passed: 504.

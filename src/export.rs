@@ -14,14 +14,19 @@
 //! key and behind it: rows behind it are fetched, rows before it that were not delivered must be fresh ones, which
 //! became visible too late for this export and are left to the next. Settled rows that were counted and are there
 //! no more are an error where other ranges may still hold their like.
+//!
+//! A stream that breaks is gone on with behind the last row delivered, on the same replica or another one, once its counts
+//! up to that row are those of what was delivered ([`Export::suspect`], [`Delivered::agrees`]). So what came from several
+//! replicas is what one of them would have given, but for fresh rows: those that one replica has already and another one
+//! not yet are as those that become visible too late. The fence is one clock's, and ten minutes are far more than clocks
+//! differ. A plan that one replica counted proves rows of another: both have all settled rows, or neither is read from.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::cursor::{Counts, Proof, Ranges, Server};
+use crate::cursor::{Counts, Interruptions, Proof, Ranges, Remedy, Server, failure};
 use crate::decode::{Batch, Decoder};
 use crate::encode::{Encoder, FileInfo};
 use crate::error::{Error, ErrorKind, Result};
@@ -61,17 +66,20 @@ impl fmt::Display for ExportId {
 /// An export under way. Holds what its cursors read ahead and what the encoder holds; never a whole result.
 pub struct Export {
     id: ExportId,
-    server: Server,
     ranges: Ranges,
     /// `None` while a blocking thread has it, and after a failure.
     stage: Option<Box<Stage>>,
     /// Of the range that is read from.
     delivered: Delivered,
-    /// Rows of the ranges before.
+    /// Rows of the ranges before, and the settled ones among them.
     rows: u64,
-    /// How often a cursor was opened again, for the whole window and for the range that is read from.
+    settled_rows: u64,
+    /// Rows in front of the first one of the cursor that is read from.
+    cursor_from: u64,
+    /// How often a cursor was opened again, in all and since rows came last.
     resumes: u32,
-    range_resumes: u32,
+    vain_resumes: u32,
+    interruptions: Interruptions,
     state: State,
 }
 
@@ -118,6 +126,31 @@ impl Delivered {
         };
         counted == expected && self.rows == self.settled_rows
     }
+
+    /// Whether a replica of several counts up to the last row what was delivered, and perhaps fresh rows that became visible
+    /// too late.
+    ///
+    /// # Errors
+    ///
+    /// It has fewer: then it lags, if another one has them. Or it has settled rows that were not delivered: then the rows
+    /// changed.
+    fn agrees(&self, proof: &Proof, replicated: bool) -> Result<()> {
+        let fewer =
+            proof.settled < self.settled_rows || proof.up_to < self.rows || proof.at < self.at_last;
+        let differ = if fewer && replicated {
+            lags()
+        } else if fewer || proof.settled > self.settled_rows {
+            changed()
+        } else if proof.at > self.at_last {
+            return Err(inseparable(proof.at, self.last));
+        } else {
+            return Ok(());
+        };
+        Err(differ.with_detail(format!(
+            "{} rows were delivered, {} of them settled, but ClickHouse counts {} and {}",
+            self.rows, self.settled_rows, proof.up_to, proof.settled
+        )))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +171,10 @@ impl Export {
         server: Server,
         fence: Fence,
     ) -> Result<Self> {
-        server.check_table().await?;
+        let request = Arc::new(request);
+        let chosen = server
+            .choose(&request, fence, &format!("{id}-count"))
+            .await?;
         let info = FileInfo {
             site: request.website.to_string(),
             start: request.window.start.to_string(),
@@ -147,18 +183,21 @@ impl Export {
             utc: request.window.is_utc(),
         };
         let encoder = Encoder::new(request.format, &info)?;
-        let ranges = Ranges::open(server.clone(), Arc::new(request), fence, id.to_string())?;
+        let interruptions = server.patience().begin();
+        let ranges = Ranges::open(server, chosen, request, fence, id.to_string())?;
         let decoder = Decoder::new(ranges.wire());
         let stage = Box::new(Stage { decoder, encoder });
         Ok(Self {
             id,
-            server,
             ranges,
             stage: Some(stage),
             delivered: Delivered::default(),
             rows: 0,
+            settled_rows: 0,
+            cursor_from: 0,
             resumes: 0,
-            range_resumes: 0,
+            vain_resumes: 0,
+            interruptions,
             state: State::Reading,
         })
     }
@@ -181,20 +220,16 @@ impl Export {
                 self.end_of_range().await?;
                 continue;
             }
-            match self.ranges.next().await {
-                Ok(Some(chunk)) => {
-                    let chunks = self.with_ready(chunk)?;
-                    self.work(Work::Chunks(chunks)).await?;
-                    if self.stage()?.decoder.overflows() {
-                        self.go_on_packed().await?;
-                    }
-                    self.look_ahead().await?;
-                }
-                Ok(None) => {
-                    self.stage()?.decoder.finish()?;
-                    self.end_of_range().await?;
-                }
-                Err(error) => self.suspect(error).await?,
+            let read = match self.ranges.next().await {
+                Ok(Some(chunk)) => self.take(chunk).await,
+                Ok(None) => self.stage()?.decoder.finish().map(|()| Read::Ended),
+                Err(error) => self.suspect(error).await.map(|()| Read::Going),
+            };
+            match read {
+                Ok(Read::Going) => self.look_ahead().await?,
+                Ok(Read::Ended) => self.end_of_range().await?,
+                Err(error) if error.kind() == ErrorKind::BrokenOff => self.suspect(error).await?,
+                Err(error) => return Err(error),
             }
         }
     }
@@ -223,6 +258,22 @@ impl Export {
         Ok(())
     }
 
+    /// Takes a chunk in.
+    async fn take(&mut self, chunk: Bytes) -> Result<Read> {
+        let before = self.rows();
+        let chunks = self.with_ready(chunk)?;
+        let worked = self.work(Work::Chunks(chunks)).await;
+        if self.rows() > before {
+            self.interruptions.over();
+            self.vain_resumes = 0;
+        }
+        worked?;
+        if self.stage()?.decoder.overflows() {
+            self.go_on_packed().await?;
+        }
+        Ok(Read::Going)
+    }
+
     /// The rows come in pieces that are too large to be held: the cursor is opened again behind the last one, row by row.
     async fn go_on_packed(&mut self) -> Result<()> {
         tracing::debug!(export = %self.id, rows = self.rows(), "blocks are too large, reading on row by row");
@@ -248,7 +299,7 @@ impl Export {
                 tracing::info!(export = %self.id, rows = self.rows(), behind = proof.behind, "rows remain behind the stream's end");
                 return self.reopen(proof, Form::Packed(Parts::Unknown));
             }
-            let others = self.rows > 0 || self.ranges.has_others();
+            let others = self.ranges.are_replicated() || self.rows > 0 || self.ranges.has_others();
             let settled = self.delivered.settled_rows;
             if others && expected.is_some_and(|expected| expected.settled != settled) {
                 return Err(changed().with_detail(format!(
@@ -256,56 +307,86 @@ impl Export {
                 )));
             }
         }
-        if self.ranges.advance(self.delivered.rows)? {
-            self.rows += std::mem::take(&mut self.delivered).rows;
-            self.range_resumes = 0;
+        let more = self.ranges.advance(self.delivered.rows)?;
+        let delivered = std::mem::take(&mut self.delivered);
+        self.rows += delivered.rows;
+        self.settled_rows += delivered.settled_rows;
+        self.cursor_from = self.rows;
+        if more {
+            self.vain_resumes = 0;
             self.restart()?;
             self.look_ahead().await?;
         } else {
+            let settled = self.settled_rows;
+            if self.ranges.settled().is_some_and(|most| settled < most) {
+                return Err(lags().with_detail(format!("{settled} settled rows were delivered")));
+            }
             self.work(Work::Finish).await?;
             self.state = State::Finished;
         }
         Ok(())
     }
 
-    /// The client took something for an error of ClickHouse. That may be a visitor's text, so the cursor is opened again
-    /// behind the last row with text as hexadecimal digits; an error that comes again there is real. Likewise a
-    /// connection that had to wait for others may have been given up, and one that was not is lost for good.
+    /// The rows ended with an error. What the client took for one of ClickHouse may be a visitor's text, so the cursor is
+    /// opened again behind the last row with text as hexadecimal digits; an error that comes again there is real. If it may
+    /// be the fault of one server, and what that delivered is certain, another one goes on, or the same one later.
     async fn suspect(&mut self, error: Error) -> Result<()> {
-        let young = |age| age < self.server.max_query();
-        let lost = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Damaged);
-        let suspicion = !lost && self.ranges.age().is_some_and(young);
-        let waited = error.kind() == ErrorKind::Unavailable && self.ranges.waited();
-        if !suspicion && !waited {
-            return Err(error);
-        }
-        let form = if waited {
-            // The server may still count the query that was just left, and allow no other.
-            tokio::time::sleep(BEFORE_RESUMING).await;
-            Form::Packed(Parts::Unknown)
-        } else {
-            Form::Hex
+        let delivered = self.rows() > self.cursor_from;
+        let form = match self.ranges.remedy(&error, delivered) {
+            Remedy::Hex => Form::Hex,
+            Remedy::Again => self.ranges.first_form(),
+            Remedy::Nothing => return Err(error),
         };
         tracing::info!(export = %self.id, rows = self.rows(), %error, ?form, "a cursor ended before its end, reading on");
+        if form != Form::Hex {
+            self.ranges.blame_cursor(&error);
+            self.leave(error).await?;
+        }
         self.go_on(form).await
     }
 
-    /// Checks what was delivered of the range against ClickHouse's counts of this moment.
+    /// Waits, and goes to the next replica. Before the first row each one is tried once.
+    async fn leave(&mut self, mut error: Error) -> Result<()> {
+        loop {
+            if self.rows() == 0 && !self.ranges.has_another() {
+                return Err(error);
+            }
+            let Some(pause) = self.interruptions.next_pause() else {
+                tracing::info!(export = %self.id, rows = self.rows(), "no patience is left");
+                return Err(error);
+            };
+            tokio::time::sleep(pause).await;
+            match self.ranges.move_on().await {
+                Err(next) if failure::is_of_the_server(&next) => error = next,
+                moved => return moved,
+            }
+        }
+    }
+
+    /// Checks what was delivered of the range against ClickHouse's counts of this moment. A replica that lags, or fails to
+    /// count, is left for the next.
     async fn prove(&mut self) -> Result<Proof> {
-        let proof = self.ranges.proof(self.delivered.last).await?;
-        if proof.settled != self.delivered.settled_rows || proof.up_to < self.delivered.rows {
-            return Err(changed().with_detail(format!(
-                "{} rows were delivered, {} of them settled, but ClickHouse counts {} and {}",
-                self.delivered.rows, self.delivered.settled_rows, proof.up_to, proof.settled
-            )));
+        loop {
+            let proof = self.ranges.proof(self.delivered.last).await;
+            let agrees = |proof: Proof| {
+                let agrees = self.delivered.agrees(&proof, self.ranges.are_replicated());
+                agrees.map(|()| proof)
+            };
+            let error = match proof.and_then(agrees) {
+                Ok(proof) => {
+                    if proof.up_to > self.delivered.rows {
+                        tracing::info!(export = %self.id, rows = proof.up_to - self.delivered.rows, "rows became visible after they were passed");
+                    }
+                    return Ok(proof);
+                }
+                Err(error) => error,
+            };
+            if !failure::is_of_the_server(&error) {
+                return Err(error);
+            }
+            self.ranges.blame(&error);
+            self.leave(error).await?;
         }
-        if self.delivered.last.is_some() && proof.at != self.delivered.at_last {
-            return Err(inseparable(proof.at, self.delivered.last));
-        }
-        if proof.up_to > self.delivered.rows {
-            tracing::info!(export = %self.id, rows = proof.up_to - self.delivered.rows, "rows became visible after they were passed");
-        }
-        Ok(proof)
     }
 
     /// Opens the range's cursor again behind the last row delivered.
@@ -313,14 +394,15 @@ impl Export {
         if proof.at > 1 {
             return Err(inseparable(proof.at, self.delivered.last));
         }
-        if self.range_resumes == MAX_RESUMES {
+        if self.vain_resumes == MAX_VAIN_RESUMES {
             return Err(
                 Error::internal("the stream from ClickHouse ended early again and again")
-                    .with_detail(format!("{MAX_RESUMES} times, {} rows", self.rows())),
+                    .with_detail(format!("{MAX_VAIN_RESUMES} times, {} rows", self.rows())),
             );
         }
         self.resumes += 1;
-        self.range_resumes += 1;
+        self.vain_resumes += 1;
+        self.cursor_from = self.rows();
         self.ranges.reopen(self.delivered.last, form)?;
         self.restart()
     }
@@ -350,23 +432,23 @@ impl Export {
     /// Does a piece of work, on a blocking thread where it may take longer than an async one may be held.
     async fn work(&mut self, work: Work) -> Result<()> {
         let heavy = self.stage()?.encoder.is_heavy();
-        let delivered = if heavy {
-            let mut stage = self.stage.take().ok_or_else(after_failure)?;
-            let delivered = self.delivered;
-            let (stage, result) = tokio::task::spawn_blocking(move || {
-                let result = stage.work(work, delivered);
-                (stage, result)
-            })
-            .await
-            .map_err(|error| Error::internal("the encoder stopped").with_source(error))?;
-            self.stage = Some(stage);
-            result?
-        } else {
-            let delivered = self.delivered;
-            self.stage()?.work(work, delivered)?
+        let mut stage = self.stage.take().ok_or_else(after_failure)?;
+        let mut delivered = self.delivered;
+        let step = move || {
+            let result = stage.work(work, &mut delivered);
+            (stage, delivered, result)
         };
+        let (stage, delivered, result) = if heavy {
+            tokio::task::spawn_blocking(step)
+                .await
+                .map_err(|error| Error::internal("the encoder stopped").with_source(error))?
+        } else {
+            step()
+        };
+        self.stage = Some(stage);
+        // Of a chunk that broke off, too, the rows in front of that were delivered.
         self.delivered = delivered;
-        Ok(())
+        result
     }
 
     fn stage(&mut self) -> Result<&mut Stage> {
@@ -374,14 +456,12 @@ impl Export {
     }
 }
 
-/// How long a cursor that had to wait is left alone before it is opened again.
-const BEFORE_RESUMING: Duration = Duration::from_millis(250);
-
 /// Bytes that are enough for a blocking thread at once, unless one chunk has more.
 const HEAVY_WORK_BYTES: usize = 1 << 20;
 
-/// How often the cursor of one range is opened again at most.
-const MAX_RESUMES: u32 = 16;
+/// How often a cursor is opened again at most without a row in between. Attempts behind a broken connection have a limit
+/// of their own, in the settings.
+const MAX_VAIN_RESUMES: u32 = 64;
 
 /// The proof of a range of which nothing was delivered yet.
 const NOTHING_DELIVERED: Proof = Proof {
@@ -391,6 +471,12 @@ const NOTHING_DELIVERED: Proof = Proof {
     behind: 0,
 };
 
+/// What came of a look at the cursor.
+enum Read {
+    Going,
+    Ended,
+}
+
 /// What a stage is given.
 enum Work {
     Chunks(Vec<Bytes>),
@@ -398,8 +484,9 @@ enum Work {
 }
 
 impl Stage {
-    /// Takes chunks through the decoder into the encoder, or ends the file; says what has been delivered then.
-    fn work(&mut self, work: Work, mut delivered: Delivered) -> Result<Delivered> {
+    /// Takes chunks through the decoder into the encoder, or ends the file; `delivered` is what has been delivered then,
+    /// in front of an error as well.
+    fn work(&mut self, work: Work, delivered: &mut Delivered) -> Result<()> {
         match work {
             Work::Chunks(chunks) => {
                 for chunk in chunks {
@@ -412,11 +499,19 @@ impl Stage {
                         break;
                     }
                 }
+                Ok(())
             }
-            Work::Finish => self.encoder.finish()?,
+            Work::Finish => self.encoder.finish(),
         }
-        Ok(delivered)
     }
+}
+
+/// Settled rows that one replica has and another one lacks.
+fn lags() -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "a replica of ClickHouse lags behind what was delivered from another one",
+    )
 }
 
 /// Ranges are read one after the other, so a change between them would make a file of several moments.

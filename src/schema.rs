@@ -1,7 +1,7 @@
 //! The tables, as the plain SQL of `schema/` has them, and the demo's traffic.
 
 use crate::config::ClickHouse;
-use crate::cursor::failure;
+use crate::cursor::{Replicas, failure};
 use crate::demo;
 use crate::error::{Error, Result};
 use crate::request::WebsiteId;
@@ -26,12 +26,13 @@ pub struct Applied {
     pub present: Vec<String>,
 }
 
-/// Creates what is missing of the database and its tables. Can be repeated.
+/// Creates what is missing of the database and its tables, on the first replica that answers. Can be repeated.
 ///
 /// # Errors
 ///
 /// The database's name is no identifier, ClickHouse cannot be reached, or it refuses a statement.
 pub async fn apply(clickhouse: &ClickHouse) -> Result<Applied> {
+    let clickhouse = &Replicas::that_answers(clickhouse).await?;
     let failed = |error| failure::from_clickhouse(error, &clickhouse.url);
     if !is_identifier(&clickhouse.database) {
         return Err(Error::usage(format!(
@@ -115,6 +116,7 @@ pub async fn make_demo_events(
     site: &WebsiteId,
     events: u64,
 ) -> Result<()> {
+    let clickhouse = Replicas::that_answers(clickhouse).await?;
     clickhouse
         .client()
         .query_raw(DEMO)
@@ -133,6 +135,7 @@ pub async fn make_demo_events(
 ///
 /// ClickHouse cannot be reached or has no tables.
 pub async fn count_events(clickhouse: &ClickHouse, site: &WebsiteId) -> Result<u64> {
+    let clickhouse = Replicas::that_answers(clickhouse).await?;
     clickhouse
         .client()
         .query_raw("SELECT count() FROM events WHERE website_id = {site:String}")

@@ -159,11 +159,21 @@ fn best_form(config: &Config, tables: Tables) -> Form {
 async fn drain(catalog: &Catalog, server: &Server, request: &ExportRequest, form: Form) {
     let fence = catalog.fence(&request.website, WireCompression::None);
     let fence = fence.await.expect("a fence");
-    server.check_table().await.expect("a table as expected");
+    let shared = std::sync::Arc::new(request.clone());
+    let chosen = server.choose(&shared, fence, "versus-count").await;
+    let replica = chosen.expect("a table as expected").replica;
     let whole = Range::whole(&request.window);
     let name = "versus-drain".into();
     let mut cursor = server
-        .rows(request, fence, whole, form, READ_AHEAD_BYTES, name)
+        .rows(
+            &replica,
+            request,
+            fence,
+            whole,
+            form,
+            READ_AHEAD_BYTES,
+            name,
+        )
         .expect("a cursor");
     while cursor.next().await.expect("a chunk").is_some() {}
 }

@@ -4,8 +4,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::{Catalog, KeyLimits, check_name, or_old_tables};
-use crate::cursor::failure;
+use super::{Catalog, KeyLimits, check_name};
 use crate::error::{Error, ErrorKind, Result};
 use crate::random;
 use crate::request::{Format, WebsiteId};
@@ -122,21 +121,22 @@ impl Catalog {
         let secret: [u8; 16] = random::bytes()?;
         let id: [u8; 4] = random::bytes()?;
         let plain = format!("{KEY_PREFIX}{}", random::hex(&secret));
-        self.client
-            .query_raw(
-                "INSERT INTO api_keys (id, hash, name, sites, formats, expires_at) \
-                 SELECT {id:String}, {hash:String}, {name:String}, {sites:Array(String)}, {formats:Array(String)}, \
-                 fromUnixTimestamp64Milli({expires:Int64}, 'UTC')",
-            )
-            .param("id", format!("key_{}", random::hex(&id)))
-            .param("hash", KeyHash::of(&plain).0)
-            .param("name", name)
-            .param("sites", sites)
-            .param("formats", formats)
-            .param("expires", limits.expires.map_or(0, |moment| moment.0))
-            .execute()
-            .await
-            .map_err(|error| self.failed(error))?;
+        self.ask(|client| {
+            client
+                .query_raw(
+                    "INSERT INTO api_keys (id, hash, name, sites, formats, expires_at) \
+                     SELECT {id:String}, {hash:String}, {name:String}, {sites:Array(String)}, {formats:Array(String)}, \
+                     fromUnixTimestamp64Milli({expires:Int64}, 'UTC')",
+                )
+                .param("id", format!("key_{}", random::hex(&id)))
+                .param("hash", KeyHash::of(&plain).0)
+                .param("name", name)
+                .param("sites", sites)
+                .param("formats", &formats)
+                .param("expires", limits.expires.map_or(0, |moment| moment.0))
+                .execute()
+        })
+        .await?;
         Ok(plain)
     }
 
@@ -146,8 +146,8 @@ impl Catalog {
     ///
     /// ClickHouse cannot be reached or has no tables.
     pub async fn list_keys(&self) -> Result<Vec<KeyInfo>> {
-        self.client
-            .query_raw(
+        self.ask(|client| async move {
+            client.query_raw(
                 "SELECT id, argMax(api_keys.name, version) AS name, argMax(api_keys.sites, version) AS sites, \
                  formatDateTime(min(created_at), '%Y-%m-%dT%H:%i:%SZ') AS created, max(api_keys.revoked) AS revoked, \
                  argMax(api_keys.formats, version) AS formats, \
@@ -158,7 +158,8 @@ impl Catalog {
             )
             .fetch_all::<KeyInfo>()
             .await
-            .map_err(|error| self.failed(error))
+        })
+        .await
     }
 
     /// Takes a key's power away.
@@ -167,14 +168,27 @@ impl Catalog {
     ///
     /// There is no such key, or it was revoked before.
     pub async fn revoke_key(&self, id: &str) -> Result<()> {
-        let revoked = self
-            .client
-            .query_raw("SELECT max(revoked) FROM api_keys WHERE id = {id:String} GROUP BY id")
-            .param("id", id)
-            .fetch_optional::<bool>()
-            .await
-            .map_err(|error| self.failed(error))?;
-        match revoked {
+        // Both on one replica: another one may not know the key yet.
+        let revoked = self.ask(|client| async move {
+            let revoked = client
+                .query_raw("SELECT max(revoked) FROM api_keys WHERE id = {id:String} GROUP BY id")
+                .param("id", id)
+                .fetch_optional::<bool>()
+                .await?;
+            if revoked == Some(false) {
+                client
+                    .query_raw(
+                        "INSERT INTO api_keys (id, hash, name, sites, formats, expires_at, created_at, revoked, version) \
+                         SELECT id, hash, name, sites, formats, expires_at, created_at, true, version + 1 \
+                         FROM api_keys FINAL WHERE id = {id:String}",
+                    )
+                    .param("id", id)
+                    .execute()
+                    .await?;
+            }
+            Ok(revoked)
+        });
+        match revoked.await? {
             None => Err(Error::new(
                 ErrorKind::NotFound,
                 format!("there is no key {id}: `rowspout key list` shows them all"),
@@ -183,17 +197,7 @@ impl Catalog {
                 ErrorKind::Data,
                 format!("{id} was revoked before"),
             )),
-            Some(false) => self
-                .client
-                .query_raw(
-                    "INSERT INTO api_keys (id, hash, name, sites, formats, expires_at, created_at, revoked, version) \
-                     SELECT id, hash, name, sites, formats, expires_at, created_at, true, version + 1 \
-                     FROM api_keys FINAL WHERE id = {id:String}",
-                )
-                .param("id", id)
-                .execute()
-                .await
-                .map_err(|error| self.failed(error)),
+            Some(false) => Ok(()),
         }
     }
 
@@ -205,19 +209,17 @@ impl Catalog {
     ///
     /// ClickHouse cannot be reached or has no tables.
     pub async fn find_key(&self, hash: &KeyHash) -> Result<Option<KeyRecord>> {
-        let answer = self
-            .client
-            .query_raw(
+        let answer = self.ask(|client| {
+            client.query_raw(
                 "SELECT id, hash, argMax(api_keys.sites, version) AS sites, \
                  argMax(api_keys.formats, version) AS formats FROM api_keys \
                  WHERE hash = {hash:String} GROUP BY id, hash HAVING NOT max(revoked) \
                  AND (toUnixTimestamp64Milli(argMax(expires_at, version)) = 0 OR argMax(expires_at, version) > now64(3))",
             )
             .param("hash", hash.0.as_str())
-            .fetch_optional::<FoundKey>();
-        let found = failure::in_time(answer, &self.url)
-            .await
-            .map_err(or_old_tables)?;
+            .fetch_optional::<FoundKey>()
+        });
+        let found = answer.await?;
         // ClickHouse compared the hashes already; this comparison tells nothing by the time it takes.
         Ok(found
             .filter(|found| found.hash.as_bytes().ct_eq(hash.0.as_bytes()).into())

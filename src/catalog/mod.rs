@@ -9,42 +9,50 @@ pub use keys::{KeyHash, KeyInfo, KeyRecord};
 pub use limits::KeyLimits;
 pub use websites::Website;
 
-use crate::config::ClickHouse;
-use crate::cursor::failure;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clickhouse::Client;
+use clickhouse::error::Error as ClientError;
+
+use crate::config::{ClickHouse, DEFAULT_REPLICA_PAUSE_SECONDS};
+use crate::cursor::Replicas;
 use crate::error::{Error, Result};
 
 /// The websites and keys of one database.
 #[derive(Clone)]
 pub struct Catalog {
-    client: clickhouse::Client,
-    url: String,
+    replicas: Arc<Replicas>,
 }
 
 impl Catalog {
     /// Over this ClickHouse. Sends nothing.
     pub fn new(clickhouse: &ClickHouse) -> Self {
-        Self {
-            client: clickhouse.client(),
-            url: clickhouse.url.clone(),
-        }
+        let pause = Duration::from_secs(DEFAULT_REPLICA_PAUSE_SECONDS);
+        Self::over(Replicas::new(clickhouse, pause))
     }
 
-    /// Whether ClickHouse answers.
+    /// Over these replicas, the first of which that answers is asked.
+    pub fn over(replicas: Arc<Replicas>) -> Self {
+        Self { replicas }
+    }
+
+    /// Whether any replica answers.
     ///
     /// # Errors
     ///
-    /// It does not.
+    /// None does.
     pub async fn ping(&self) -> Result<()> {
-        self.client
-            .query_raw("SELECT 1")
-            .fetch_one::<u8>()
-            .await
-            .map(drop)
-            .map_err(|error| self.failed(error))
+        self.replicas.ping().await
     }
 
-    fn failed(&self, error: clickhouse::error::Error) -> Error {
-        or_old_tables(failure::from_clickhouse(error, &self.url))
+    /// Asks one replica after the other until one answers. Whatever is asked may be asked of several: rows that are inserted
+    /// twice are the same ones.
+    async fn ask<T, F>(&self, question: impl Fn(Client) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
+        self.replicas.ask(question).await.map_err(or_old_tables)
     }
 }
 

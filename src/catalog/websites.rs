@@ -4,7 +4,7 @@ use chrono_tz::Tz;
 use serde::Deserialize;
 
 use super::{Catalog, check_name};
-use crate::cursor::{WireCompression, failure};
+use crate::cursor::WireCompression;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pushdown::Fence;
 use crate::request::WebsiteId;
@@ -39,14 +39,15 @@ impl Catalog {
                 format!("{id} exists already: choose another id, or load into it as it is"),
             ));
         }
-        self.client
-            .query_raw("INSERT INTO websites (id, name, timezone) SELECT {id:String}, {name:String}, {timezone:String}")
-            .param("id", id.as_str())
-            .param("name", name)
-            .param("timezone", timezone)
-            .execute()
-            .await
-            .map_err(|error| self.failed(error))
+        self.ask(|client| {
+            client
+                .query_raw("INSERT INTO websites (id, name, timezone) SELECT {id:String}, {name:String}, {timezone:String}")
+                .param("id", id.as_str())
+                .param("name", name)
+                .param("timezone", timezone)
+                .execute()
+        })
+        .await
     }
 
     /// A website, if it exists.
@@ -55,12 +56,13 @@ impl Catalog {
     ///
     /// ClickHouse cannot be reached or has no tables.
     pub async fn website(&self, id: &WebsiteId) -> Result<Option<Website>> {
-        self.client
-            .query_raw("SELECT id, name, timezone FROM websites FINAL WHERE id = {id:String}")
-            .param("id", id.as_str())
-            .fetch_optional::<Website>()
-            .await
-            .map_err(|error| self.failed(error))
+        self.ask(|client| {
+            client
+                .query_raw("SELECT id, name, timezone FROM websites FINAL WHERE id = {id:String}")
+                .param("id", id.as_str())
+                .fetch_optional::<Website>()
+        })
+        .await
     }
 
     /// All websites by id.
@@ -69,11 +71,13 @@ impl Catalog {
     ///
     /// ClickHouse cannot be reached or has no tables.
     pub async fn list_websites(&self) -> Result<Vec<Website>> {
-        self.client
-            .query_raw("SELECT id, name, timezone FROM websites FINAL ORDER BY id")
-            .fetch_all::<Website>()
-            .await
-            .map_err(|error| self.failed(error))
+        self.ask(|client| async move {
+            client
+                .query_raw("SELECT id, name, timezone FROM websites FINAL ORDER BY id")
+                .fetch_all::<Website>()
+                .await
+        })
+        .await
     }
 
     /// The moment that an export of this website begins, by ClickHouse's clock. It decides which rows are exported, so it comes
@@ -83,15 +87,17 @@ impl Catalog {
     ///
     /// [`ErrorKind::NotFound`] where there is no such website.
     pub async fn fence(&self, id: &WebsiteId, compression: WireCompression) -> Result<Fence> {
-        let answer = compression
-            .asked_by(self.client.clone())
-            .query_raw(
-                "SELECT toUnixTimestamp64Milli(now64(3)), count() FROM websites WHERE id = {id:String}",
-            )
-            .param("id", id.as_str())
-            // One row; all are asked for so that the answer is read to its checksum.
-            .fetch_all::<(i64, u64)>();
-        let answer = failure::in_time(answer, &self.url).await?;
+        let answer = self.ask(|client| {
+            compression
+                .asked_by(client)
+                .query_raw(
+                    "SELECT toUnixTimestamp64Milli(now64(3)), count() FROM websites WHERE id = {id:String}",
+                )
+                .param("id", id.as_str())
+                // One row; all are asked for so that the answer is read to its checksum.
+                .fetch_all::<(i64, u64)>()
+        });
+        let answer = answer.await?;
         let [(now, known)] = answer[..] else {
             return Err(Error::internal("ClickHouse did not tell the time"));
         };

@@ -113,11 +113,12 @@ pub(super) struct Written {
 
 /// Begins an export of a website that exists.
 pub(super) async fn begin(config: &Config, id: ExportId, request: ExportRequest) -> Result<Export> {
-    let catalog = Catalog::new(&config.clickhouse);
+    let server = Server::new(config);
+    let catalog = Catalog::over(server.replicas().clone());
     let fence = catalog
         .fence(&request.website, config.wire_compression)
         .await?;
-    Export::begin(id, request, Server::new(config), fence).await
+    Export::begin(id, request, server, fence).await
 }
 
 /// Writes an export into a file that appears when it is complete, or to standard output.

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Layer, variable};
+use crate::cursor::orders_taken;
 use crate::error::{Error, Result};
 
 /// Streams raw web-analytics events out of ClickHouse, as CSV, JSON, NDJSON and Parquet.
@@ -58,7 +59,7 @@ struct Settings {
     /// Settings file, instead of rowspout.toml
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// ClickHouse's HTTP interface [env: ROWSPOUT_CLICKHOUSE_URL]
+    /// ClickHouse's HTTP interface, or those of several replicas with commas [env: ROWSPOUT_CLICKHOUSE_URL]
     #[arg(long, global = true, value_name = "URL")]
     clickhouse_url: Option<String>,
     /// ClickHouse user [env: ROWSPOUT_CLICKHOUSE_USER; the password: ROWSPOUT_CLICKHOUSE_PASSWORD]
@@ -125,7 +126,7 @@ pub fn run() -> Result<()> {
         .build()
         .map_err(|error| Error::internal("the runtime cannot be started").with_source(error))?;
     let result = runtime.block_on(async {
-        match cli.command {
+        let result = match cli.command {
             Command::Demo(args) => demo::run(args, config).await,
             Command::Serve(args) => serve::run(args, config).await,
             Command::Engine(_) => Ok(()), // ran above
@@ -135,7 +136,9 @@ pub fn run() -> Result<()> {
             Command::Load(args) => load::run(args, &config).await,
             Command::Export(args) => export::run(args, &config).await,
             Command::Verify(args) => verify::run(args).await,
-        }
+        };
+        orders_taken().await;
+        result
     });
     // A thread that waits for a blocked reader of standard output must not hold the process.
     runtime.shutdown_background();

@@ -3,11 +3,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer};
+
 use super::{DEFAULT_CLICKHOUSE_URL, DEFAULT_LISTEN};
 use crate::error::{Error, Result};
 
 /// Longest time that a setting may give, in seconds: a week.
 const MAX_SECONDS: u64 = 7 * 24 * 3_600;
+
+/// Longest first pause that a setting may give, in milliseconds.
+pub(super) const MAX_PAUSE_MS: u64 = 60_000;
 
 /// Most exports at once that a setting may allow.
 pub(super) const MAX_EXPORTS: usize = 10_000;
@@ -43,6 +48,22 @@ pub(super) fn seconds(name: &str, value: u64) -> Result<Duration> {
     Err(Error::usage(format!(
         "{name} is {value}: give 1 to {MAX_SECONDS}"
     )))
+}
+
+/// Reads a text, or a list of texts as one with commas.
+pub(super) fn one_or_several<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected an address or a list of addresses")]
+    enum Addresses {
+        One(String),
+        Several(Vec<String>),
+    }
+    Ok(Some(match Addresses::deserialize(from)? {
+        Addresses::One(address) => address,
+        Addresses::Several(addresses) => addresses.join(","),
+    }))
 }
 
 /// Checks the address of an HTTP interface. Messages do not repeat it: it may hold a password.

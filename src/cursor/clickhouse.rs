@@ -1,14 +1,15 @@
-//! Cursors over a ClickHouse server, read with the official client.
+//! Cursors over the replicas of a ClickHouse, read with the official client.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use clickhouse::query::Query;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::WireCompression;
 use super::kill::Kill;
-use super::table::TableFacts;
+use super::patience::Patience;
+use super::replicas::{Replica, Replicas};
 use super::{RowCursor, failure};
 use crate::config::Config;
 use crate::decode::Wire;
@@ -16,15 +17,13 @@ use crate::error::Result;
 use crate::pushdown::{self, Fence, Form, Range, Statement, Value};
 use crate::request::ExportRequest;
 
-/// A ClickHouse that exports are read from, with the limits that each query runs under.
+/// The ClickHouse that exports are read from, with the limits that each query runs under.
 #[derive(Clone)]
 pub struct Server {
-    pub(super) client: clickhouse::Client,
-    pub(super) url: Arc<str>,
+    pub(super) replicas: Arc<Replicas>,
     pub(super) table: Arc<str>,
     pub(super) database: Arc<str>,
-    /// Known once the table was looked at.
-    pub(super) facts: Arc<OnceCell<TableFacts>>,
+    compression: WireCompression,
     /// How rows travel.
     pub(super) wire: Wire,
     /// Whether a cursor may be left before its end: what comes compressed with zstd has its checksum there.
@@ -33,6 +32,9 @@ pub struct Server {
     pub(super) parallel: usize,
     /// Cursors that all exports together may have open beyond the one that each of them reads from.
     pub(super) extra: Arc<Semaphore>,
+    /// How long a replica may send nothing.
+    pub(super) silence: Duration,
+    patience: Patience,
     max_query: Duration,
     max_query_bytes: u64,
 }
@@ -54,18 +56,19 @@ pub struct Proof {
 }
 
 impl Server {
-    /// The server, table and limits of the settings.
+    /// The replicas, table and limits of the settings. Sends nothing.
     pub fn new(config: &Config) -> Self {
         Self {
-            client: config.wire_compression.asked_by(config.clickhouse.client()),
-            url: config.clickhouse.url.as_str().into(),
+            replicas: Replicas::new(&config.clickhouse, config.replica_pause),
             table: config.events_table.as_str().into(),
             database: config.clickhouse.database.as_str().into(),
-            facts: Arc::default(),
+            compression: config.wire_compression,
             wire: config.wire,
             divides: config.parallel > 1 || config.wire_compression != WireCompression::Zstd,
             parallel: config.parallel,
             extra: Arc::new(Semaphore::new(config.parallel - 1)),
+            silence: config.silence,
+            patience: Patience::new(config),
             max_query: config.max_query,
             max_query_bytes: config.max_query_bytes,
         }
@@ -76,19 +79,30 @@ impl Server {
         self.max_query
     }
 
-    /// How long an answer is waited for.
-    pub(super) fn patience(&self) -> Duration {
+    /// How often and how long an export is taken up again.
+    pub fn patience(&self) -> Patience {
+        self.patience
+    }
+
+    /// The replicas, for whoever else asks them.
+    pub fn replicas(&self) -> &Arc<Replicas> {
+        &self.replicas
+    }
+
+    /// How long a query is waited for.
+    pub(super) fn longest(&self) -> Duration {
         self.max_query + SLACK
     }
 
     /// Opens a cursor over a range of the request's rows; at most `room` bytes of it, or one chunk, are read ahead.
-    /// [`Server::check_table`] comes first: a table of other types would be read wrongly.
+    /// The replica is one that [`Server::choose`] or [`Server::settled_rows`] has looked at.
     ///
     /// # Errors
     ///
     /// None that depends on the server: those come with the first chunk.
     pub fn rows(
         &self,
+        replica: &Arc<Replica>,
         request: &ExportRequest,
         fence: Fence,
         range: Range,
@@ -96,18 +110,25 @@ impl Server {
         room: usize,
         query_id: String,
     ) -> Result<RowCursor> {
-        let nullable = self
+        let nullable = replica
             .facts
             .get()
             .map_or(&[] as &[_], |facts| &facts.nullable);
         let statement = pushdown::rows(request, &self.table, fence, range, form, nullable);
-        let query = self.query(statement, &query_id);
+        let query = self.query(replica, statement, &query_id);
         let cursor = query
             .fetch_bytes(wire(form).format())
-            .map_err(|error| failure::of_events(error, &self.url))?;
-        let kill = Kill::new(self.client.clone(), query_id);
-        let url = self.url.clone();
-        Ok(RowCursor::open(cursor, room, kill, url, self.patience()))
+            .map_err(|error| failure::of_events(error, replica.url()))?;
+        let kill = Kill::new(replica.clone(), query_id);
+        let (silence, longest) = (self.silence, self.longest());
+        Ok(RowCursor::open(
+            cursor,
+            room,
+            kill,
+            replica.clone(),
+            silence,
+            longest,
+        ))
     }
 
     /// Counts what should have been delivered of a range.
@@ -117,25 +138,27 @@ impl Server {
     /// The server's, or that it cannot be reached.
     pub async fn proof(
         &self,
+        replica: &Arc<Replica>,
         request: &ExportRequest,
         fence: Fence,
         range: Range,
         query_id: &str,
     ) -> Result<Proof> {
         let statement = pushdown::proof(request, &self.table, fence, range);
-        let proof = self.query(statement, query_id).fetch_one::<Proof>();
-        let mut kill = Kill::new(self.client.clone(), query_id.to_owned());
-        let proof = tokio::time::timeout(self.patience(), proof)
-            .await
-            .map_err(|_| failure::too_long())?;
+        let proof = self.query(replica, statement, query_id);
+        let mut kill = Kill::new(replica.clone(), query_id.to_owned());
+        // Nothing of an answer comes before it is whole.
+        let proof =
+            failure::within(self.silence, proof.fetch_one::<Proof>(), replica.url()).await?;
         kill.disarm();
-        proof.map_err(|error| failure::of_events(error, &self.url))
+        Ok(proof)
     }
 
     /// A query under the limits that every export runs under.
-    pub(super) fn query(&self, statement: Statement, query_id: &str) -> Query {
+    pub(super) fn query(&self, replica: &Replica, statement: Statement, query_id: &str) -> Query {
         let mut query = self
-            .client
+            .compression
+            .asked_by(replica.client.clone())
             .query_raw(&statement.text)
             .with_setting("readonly", "2")
             .with_setting("query_id", query_id)

@@ -21,7 +21,20 @@ pub async fn in_time<T>(
     answer: impl Future<Output = Result<T, ClientError>>,
     url: &str,
 ) -> Result<T, Error> {
-    let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
+    within(ANSWER_TIMEOUT, answer, url).await
+}
+
+/// The answer to a query that comes in so much time, or why there is none.
+///
+/// # Errors
+///
+/// The query's own, or that ClickHouse did not answer in time.
+pub async fn within<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, ClientError>>,
+    url: &str,
+) -> Result<T, Error> {
+    let answer = tokio::time::timeout(limit, answer).await;
     answer
         .unwrap_or(Err(ClientError::TimedOut))
         .map_err(|error| from_clickhouse(error, url))
@@ -35,6 +48,12 @@ pub fn too_long() -> Error {
 /// The error of a query, told apart by ClickHouse's own code where it sent one.
 pub fn from_clickhouse(error: ClientError, url: &str) -> Error {
     match error {
+        // ClickHouse's own errors have a code.
+        ClientError::BadResponse(text) if code(&text).is_none() => Error::new(
+            ErrorKind::Unavailable,
+            "something else answered in ClickHouse's place",
+        )
+        .with_detail(format!("at {url}: {}", shortened(&text))),
         ClientError::BadResponse(text) => from_text(&text),
         ClientError::Network(source) => Error::new(
             ErrorKind::Unavailable,
@@ -95,7 +114,34 @@ pub fn from_text(text: &str) -> Error {
         ),
         _ => (ErrorKind::Internal, "ClickHouse failed"),
     };
-    Error::new(kind, message).with_detail(text.trim().chars().take(2_000).collect::<String>())
+    Error::new(kind, message).with_detail(shortened(text))
+}
+
+/// ClickHouse's codes for what may be the fault of one server, so that the same query may do well on another one, or later:
+/// files and memory that are missing, connections that broke, too much to do, a query that a server that stops cancelled,
+/// tables and users that are not there yet.
+const OF_A_SERVER: [u32; 33] = [
+    32, 33, 40, 60, 74, 76, 81, 107, 173, 192, 193, 194, 202, 203, 209, 210, 225, 226, 228, 236,
+    241, 242, 243, 279, 394, 425, 439, 497, 499, 516, 741, 745, 999,
+];
+
+/// Whether another replica, or the same one later, may do what this one did not.
+pub fn is_of_the_server(error: &Error) -> bool {
+    // A stream that broke off inside a row ends with a visitor's text, which is no error of ClickHouse.
+    let is_text = |detail: &str| {
+        let detail = detail.trim_start_matches("\\r\\n");
+        detail.starts_with("Code: ") || detail.starts_with("__exception__")
+    };
+    let ends_in_a_row =
+        error.kind() == ErrorKind::BrokenOff && !error.detail().is_some_and(is_text);
+    match error.clickhouse_code() {
+        Some(code) if !ends_in_a_row => OF_A_SERVER.contains(&code),
+        _ => matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::BrokenOff),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.trim().chars().take(2_000).collect()
 }
 
 /// The number in ClickHouse's `Code: N.`
@@ -105,4 +151,37 @@ fn code(text: &str) -> Option<u32> {
         .next()?
         .parse()
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_replica_may_do_what_is_not_the_querys_own_fault() {
+        let broken = |detail: &str| Error::new(ErrorKind::BrokenOff, "").with_detail(detail);
+        for (error, expected) in [
+            (from_text("Code: 241. DB::Exception: no memory"), true),
+            (from_text("Code: 60. DB::Exception: no table"), true),
+            (from_text("Code: 395. DB::Exception: on purpose"), false),
+            (from_text("Code: 159. DB::Exception: too slow"), false),
+            (
+                from_clickhouse(ClientError::BadResponse("502 Bad Gateway".into()), "x"),
+                true,
+            ),
+            (from_clickhouse(ClientError::TimedOut, "x"), true),
+            (too_long(), false),
+            (broken("Code: 241. DB::Exception: no memory"), true),
+            (broken("Code: 395. DB::Exception: on purpose"), false),
+            (
+                broken("\\r\\n__exception__\\r\\ntag\\r\\nCode: 395. x"),
+                false,
+            ),
+            // Cut before the number, and in the middle of a row with a visitor's text.
+            (broken("\\r\\n__exc"), true),
+            (broken("\\u{1}x/?q=Code: 395. DB::Exception: "), true),
+        ] {
+            assert_eq!(is_of_the_server(&error), expected, "{error:?}");
+        }
+    }
 }

@@ -4,22 +4,29 @@
 //! after range. Costs what the network costs. Holds some MiB that are read ahead ([`Ranges`]); what ClickHouse sends
 //! beyond waits in the socket, and behind it ClickHouse itself waits.
 
+mod census;
 mod clickhouse;
 mod compression;
 pub mod failure;
 mod kill;
+mod patience;
 mod plan;
 mod ranges;
 mod replay;
+mod replicas;
 mod rows;
 mod table;
 mod unhex;
 
 pub use self::clickhouse::{Proof, Server};
+pub use census::Chosen;
 pub use compression::WireCompression;
+pub use kill::orders_taken;
+pub use patience::{Interruptions, Patience};
 pub use plan::{Counts, Plan, Planning};
-pub use ranges::Ranges;
+pub use ranges::{Ranges, Remedy};
 pub use replay::Replay;
+pub use replicas::{REPLICA_FAILURES, Replica, Replicas};
 pub use rows::RowCursor;
 pub use unhex::Unhex;
 

@@ -1,9 +1,12 @@
 //! How many rows lie where in a window: asked beside the first rows, used to divide the rest and to prove each range.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use tokio::task::JoinHandle;
 
 use super::kill::Kill;
+use super::replicas::Replica;
 use super::{Server, failure};
 use crate::error::{Error, Result};
 use crate::pushdown::{self, Fence, Parts, Slots};
@@ -132,22 +135,28 @@ impl Drop for Planning {
 }
 
 impl Server {
-    /// Asks for the plan of a request, in a task of its own.
-    pub fn plan(&self, request: &ExportRequest, fence: Fence, query_id: &str) -> Planning {
+    /// Asks a replica for the plan of a request, in a task of its own.
+    pub fn plan(
+        &self,
+        replica: &Arc<Replica>,
+        request: &ExportRequest,
+        fence: Fence,
+        query_id: &str,
+    ) -> Planning {
         let slots = Slots::of(&request.window);
-        let has_parts = self.facts.get().is_some_and(|facts| facts.has_parts);
+        let has_parts = replica.facts.get().is_some_and(|facts| facts.has_parts);
         let statement = pushdown::slots(request, &self.table, fence, slots, has_parts);
-        let query = self.query(statement, query_id);
-        let mut kill = Kill::new(self.client.clone(), query_id.to_owned());
-        let (patience, url) = (self.patience(), self.url.clone());
+        let query = self.query(replica, statement, query_id);
+        let mut kill = Kill::new(replica.clone(), query_id.to_owned());
+        let (longest, replica) = (self.longest(), replica.clone());
         Planning(tokio::spawn(async move {
-            let counted = tokio::time::timeout(patience, query.fetch_all::<Slot>())
+            let counted = tokio::time::timeout(longest, query.fetch_all::<Slot>())
                 .await
                 .map_err(|_| failure::too_long())?;
             kill.disarm();
             match counted {
                 Ok(counted) => Ok(Plan::new(slots, &counted)),
-                Err(error) => Err(failure::of_events(error, &url)),
+                Err(error) => Err(failure::of_events(error, replica.url())),
             }
         }))
     }

@@ -13,11 +13,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::census::{Chosen, lags};
 use super::clickhouse::wire;
 use super::plan::{Counts, Plan, Planning};
-use super::{ByteSource, Proof, RowCursor, Server, Unhex};
+use super::replicas::Replica;
+use super::{ByteSource, Proof, RowCursor, Server, Unhex, failure};
 use crate::decode::Wire;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::pushdown::{Fence, Form, Key, Parts, Range};
 use crate::request::{ExportRequest, Interval};
 
@@ -52,6 +54,9 @@ const MAX_RANGE_ROWS: u64 = 262_144;
 /// one that the right to be read beside others was given.
 pub struct Ranges {
     server: Server,
+    /// Who is asked next, and the settled rows of the window that it has, as far as replicas were compared.
+    replica: Arc<Replica>,
+    settled: Option<u64>,
     request: Arc<ExportRequest>,
     fence: Fence,
     /// What the queries are named after.
@@ -65,7 +70,7 @@ pub struct Ranges {
     end: i64,
     /// Whether blocks turned out to be too large.
     only_packed: bool,
-    /// Cursors opened and proofs asked for so far.
+    /// Cursors opened, and counts and proofs asked for so far.
     opened: u32,
     proofs: u32,
     /// Bytes and rows of the ranges before, and bytes of the one that is read from.
@@ -76,6 +81,7 @@ pub struct Ranges {
 
 /// A range and its cursor.
 struct Fetch {
+    replica: Arc<Replica>,
     interval: Interval,
     form: Form,
     source: Source,
@@ -83,6 +89,17 @@ struct Fetch {
     waited: bool,
     /// The right to be read beside others.
     extra: Option<OwnedSemaphorePermit>,
+}
+
+/// What may help where rows ended with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// The same once more with text as hexadecimal digits: the error may be a visitor's text.
+    Hex,
+    /// The same once more, on another replica or later.
+    Again,
+    /// Nothing.
+    Nothing,
 }
 
 enum Source {
@@ -99,23 +116,29 @@ impl Ranges {
     /// None that depends on the server: those come with the first chunk.
     pub fn open(
         server: Server,
+        chosen: Chosen,
         request: Arc<ExportRequest>,
         fence: Fence,
         name: String,
     ) -> Result<Self> {
+        let Chosen { replica, settled } = chosen;
         let whole = Range::whole(&request.window);
-        let planning = server.plan(&request, fence, &format!("{name}-plan"));
+        let planning = server.plan(&replica, &request, fence, &format!("{name}-plan"));
         let query_id = format!("{name}-1");
         let form = first_form(server.wire);
-        let cursor = server.rows(&request, fence, whole, form, READ_AHEAD_BYTES, query_id)?;
+        let room = READ_AHEAD_BYTES;
+        let cursor = server.rows(&replica, &request, fence, whole, form, room, query_id)?;
         Ok(Self {
             server,
+            replica: replica.clone(),
+            settled,
             request,
             fence,
             name,
             planning: Some(planning),
             plan: None,
             current: Fetch {
+                replica,
                 interval: whole.interval,
                 form,
                 source: Source::Rows(cursor),
@@ -286,6 +309,7 @@ impl Ranges {
             last: None,
         };
         Ok(Fetch {
+            replica: self.replica.clone(),
             interval,
             form,
             source: Source::Rows(self.open_cursor(range, form, room)?),
@@ -296,8 +320,15 @@ impl Ranges {
 
     fn open_cursor(&self, range: Range, form: Form, room: usize) -> Result<RowCursor> {
         let query_id = format!("{}-{}", self.name, self.opened + 1);
-        self.server
-            .rows(&self.request, self.fence, range, form, room, query_id)
+        self.server.rows(
+            &self.replica,
+            &self.request,
+            self.fence,
+            range,
+            form,
+            room,
+            query_id,
+        )
     }
 
     /// Goes on to the next range, `rows` rows of this one having been delivered; false where there is none.
@@ -337,6 +368,7 @@ impl Ranges {
         };
         let cursor = self.open_cursor(range, form, READ_AHEAD_BYTES)?;
         self.opened += 1;
+        self.current.replica = self.replica.clone();
         self.current.form = form;
         self.current.waited = false;
         self.current.source = match form {
@@ -356,18 +388,85 @@ impl Ranges {
         !self.ahead.is_empty() || self.next < self.end
     }
 
-    /// Whether the stream that is read from was opened while another was read. A server gives up a connection that takes
-    /// nothing for some time, as such a one may while a slow client is served.
-    pub fn waited(&self) -> bool {
-        self.current.waited
+    /// How rows are read of which nothing is known.
+    pub fn first_form(&self) -> Form {
+        if self.only_packed {
+            return Form::Packed(Parts::Unknown);
+        }
+        first_form(self.server.wire)
     }
 
-    /// How old the stream that is read from is, or `None` where it cannot be opened in another form.
-    pub fn age(&self) -> Option<Duration> {
-        match &self.current.source {
-            Source::Rows(cursor) => Some(cursor.age()),
-            Source::Hex(_) | Source::Ended => None,
+    /// What may help against an error of the stream that is read from; `delivered` says whether rows of it went into the
+    /// file. Where the bytes were damaged, those rows may be wrong, too, and a stream whose checksum stands at its end vouches
+    /// for none before that: nothing goes on from them.
+    pub fn remedy(&self, error: &Error, delivered: bool) -> Remedy {
+        let damaged = error.kind() == ErrorKind::Damaged;
+        let uncertain = delivered && (damaged || !self.server.divides);
+        // A connection that broke has no text. What ClickHouse says may be text of a visitor, which the client took for
+        // an error, but not when it comes once more in digits, nor from a query that ClickHouse does not let run longer.
+        let text = error.clickhouse_code().is_some() || error.kind() == ErrorKind::Internal;
+        let young = match &self.current.source {
+            Source::Rows(cursor) => cursor.age() < self.server.max_query(),
+            Source::Hex(_) | Source::Ended => false,
+        };
+        if text && young && error.kind() != ErrorKind::BrokenOff {
+            Remedy::Hex
+        } else if !uncertain && (damaged || failure::is_of_the_server(error)) {
+            Remedy::Again
+        } else {
+            Remedy::Nothing
         }
+    }
+
+    /// Leaves the replica alone whose stream failed. One that was opened while another was read may only have waited too
+    /// long: a server gives up a connection that takes nothing for some time, as such a one may while a slow client is
+    /// served.
+    pub fn blame_cursor(&mut self, error: &Error) {
+        if !std::mem::take(&mut self.current.waited) {
+            self.current.replica.failed(error);
+        }
+    }
+
+    /// Leaves the replica alone that was asked last.
+    pub fn blame(&self, error: &Error) {
+        self.replica.failed(error);
+    }
+
+    /// Whether there is a replica that did not fail lately.
+    pub fn has_another(&self) -> bool {
+        self.server.replicas.rested().next().is_some()
+    }
+
+    /// Whether there are several replicas at all.
+    pub fn are_replicated(&self) -> bool {
+        self.server.replicas.are_several()
+    }
+
+    /// Goes to the next replica, or stays with a single one.
+    ///
+    /// # Errors
+    ///
+    /// That it cannot be reached, or lags behind those that were compared. It is left alone then.
+    pub async fn move_on(&mut self) -> Result<()> {
+        self.replica = self.server.replicas.first();
+        let Some(most) = self.settled else {
+            return Ok(());
+        };
+        self.proofs += 1;
+        let query_id = format!("{}-count-{}", self.name, self.proofs);
+        let (server, fence) = (&self.server, self.fence);
+        let settled = server.settled_rows(&self.replica, &self.request, fence, &query_id);
+        let settled = match settled.await {
+            Ok(settled) if settled < most => Err(lags(settled, most)),
+            settled => settled,
+        };
+        self.settled = Some(settled.inspect_err(|error| self.replica.failed(error))?);
+        Ok(())
+    }
+
+    /// The settled rows of the window that some replica has, where several were compared: fewer are no file.
+    pub fn settled(&self) -> Option<u64> {
+        self.settled
     }
 
     /// What the range that is read from should have by the plan, or `None` where there is none.
@@ -394,9 +493,9 @@ impl Ranges {
             // Its own name: ClickHouse may still know the last one when the next comes.
             self.proofs += 1;
             let query_id = format!("{}-proof-{}", self.name, self.proofs);
-            let proof = self
-                .server
-                .proof(&self.request, self.fence, range, &query_id);
+            let proof =
+                self.server
+                    .proof(&self.replica, &self.request, self.fence, range, &query_id);
             match proof.await {
                 // A connection that was kept may be closed by the time that it is used again.
                 Err(error) if again && error.kind() == ErrorKind::Unavailable => again = false,

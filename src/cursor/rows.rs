@@ -8,6 +8,7 @@ use clickhouse::query::BytesCursor;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::kill::Kill;
+use super::replicas::Replica;
 use super::{ByteSource, failure};
 use crate::error::{Error, Result};
 
@@ -21,7 +22,9 @@ pub struct RowCursor {
     /// What was taken from there and not yet told: the end, or an error.
     last: Option<Read>,
     kill: Kill,
-    url: Arc<str>,
+    replica: Arc<Replica>,
+    /// Whether anything came.
+    begun: bool,
     opened: Instant,
     /// When a server that ends nothing by itself is given up.
     deadline: Instant,
@@ -31,24 +34,27 @@ pub struct RowCursor {
 type Read = Result<Option<(Bytes, OwnedSemaphorePermit)>, clickhouse::error::Error>;
 
 impl RowCursor {
-    /// Begins to read; at most `room` bytes, or one chunk, wait until they are asked for.
+    /// Begins to read; at most `room` bytes, or one chunk, wait until they are asked for. A replica that sends nothing for
+    /// `silence` while more is wanted, or has not ended after `longest`, is given up.
     pub(super) fn open(
         cursor: BytesCursor,
         room: usize,
         kill: Kill,
-        url: Arc<str>,
-        patience: Duration,
+        replica: Arc<Replica>,
+        silence: Duration,
+        longest: Duration,
     ) -> Self {
         let (sender, chunks) = mpsc::channel(WAITING_CHUNKS);
-        tokio::spawn(read_ahead(cursor, room, sender));
+        tokio::spawn(read_ahead(cursor, room, silence, sender));
         let opened = Instant::now();
         Self {
             chunks,
             last: None,
             kill,
-            url,
+            replica,
+            begun: false,
             opened,
-            deadline: opened + patience,
+            deadline: opened + longest,
         }
     }
 
@@ -81,23 +87,34 @@ impl ByteSource for RowCursor {
                 .map_err(|_| failure::too_long())?,
         };
         match read {
-            Some(Ok(Some((chunk, _room)))) => Ok(Some(chunk)),
+            Some(Ok(Some((chunk, _room)))) => {
+                if !std::mem::replace(&mut self.begun, true) {
+                    self.replica.answered();
+                }
+                Ok(Some(chunk))
+            }
             Some(Ok(None)) => {
                 self.kill.disarm();
                 Ok(None)
             }
-            Some(Err(error)) => Err(failure::of_events(error, &self.url)),
+            Some(Err(error)) => Err(failure::of_events(error, self.replica.url())),
             None => Err(Error::internal("the reading from ClickHouse stopped")),
         }
     }
 }
 
 /// Reads until the end, an error, or until nobody wants more.
-async fn read_ahead(mut cursor: BytesCursor, room: usize, chunks: mpsc::Sender<Read>) {
+async fn read_ahead(
+    mut cursor: BytesCursor,
+    room: usize,
+    silence: Duration,
+    chunks: mpsc::Sender<Read>,
+) {
     let free = Arc::new(Semaphore::new(room));
     loop {
         let read = async {
-            let Some(chunk) = cursor.next().await? else {
+            let next = tokio::time::timeout(silence, cursor.next()).await;
+            let Some(chunk) = next.unwrap_or(Err(clickhouse::error::Error::TimedOut))? else {
                 return Ok(None);
             };
             let bytes = u32::try_from(chunk.len().min(room)).unwrap_or(u32::MAX);

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::replicas::Replica;
 use super::{Server, failure};
 use crate::error::{Error, Result};
 use crate::pushdown::columns::TEXT_COLUMNS;
@@ -72,24 +73,25 @@ fn is_text(found: &str) -> bool {
 }
 
 impl Server {
-    /// Looks at the types of the table's columns, once in a process.
+    /// Looks at the types of a replica's table, once in a process.
     ///
     /// # Errors
     ///
     /// There is no such table, or a column is missing or of a type that would be read wrongly.
-    pub async fn check_table(&self) -> Result<()> {
-        self.facts
-            .get_or_try_init(|| self.look_at_table())
+    pub(super) async fn check_table(&self, replica: &Replica) -> Result<()> {
+        replica
+            .facts
+            .get_or_try_init(|| self.look_at_table(replica))
             .await
             .map(drop)
     }
 
-    async fn look_at_table(&self) -> Result<TableFacts> {
+    async fn look_at_table(&self, replica: &Replica) -> Result<TableFacts> {
         let (database, name) = self
             .table
             .split_once('.')
             .unwrap_or((&self.database, &self.table));
-        let query = self
+        let query = replica
             .client
             .query_raw(
                 "SELECT name, type AS column_type, ifNull((SELECT any(engine) FROM system.tables \
@@ -98,7 +100,7 @@ impl Server {
             )
             .param("database", database)
             .param("name", name);
-        let described = failure::in_time(query.fetch_all::<Described>(), &self.url).await?;
+        let described = failure::in_time(query.fetch_all::<Described>(), replica.url()).await?;
         let Some(first) = described.first() else {
             return Err(Error::internal(format!(
                 "there is no table {database}.{name}: create the tables with `rowspout schema apply`, or name another with \

@@ -35,6 +35,14 @@ pub const FIXED_ROW_BYTES: usize = 1 + 8 + 8 + 2;
 /// How much of what stands where rows should go on is searched for the code of an exception, in bytes.
 const DETAIL_BYTES: usize = 4 << 10;
 
+/// Whether ClickHouse's text of an exception begins here, in one of its three dialects, wherever it is cut: where it
+/// stands in place of a row, the rows in front of it are whole.
+fn is_exception(found: &[u8]) -> bool {
+    const BEGINS: [&[u8]; 3] = [b"Code: ", b"__exception__", b"\r\n__exception__"];
+    let matches = |begin: &&[u8]| found.iter().zip(begin.iter()).all(|(a, b)| a == b);
+    !found.is_empty() && BEGINS.iter().any(matches)
+}
+
 /// What the log may know of bytes that are no row: how many there are, and the code of ClickHouse's exception if one stands
 /// at their end. The bytes themselves may be a visitor's.
 fn no_row(bytes: &[u8]) -> String {
@@ -51,4 +59,34 @@ fn exception_code(text: &str) -> Option<u32> {
     let (before, _) = text.rsplit_once(". DB::Exception")?;
     let (_, code) = before.rsplit_once("Code: ")?;
     code.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_exception;
+
+    #[test]
+    fn an_exception_is_known_in_each_dialect_wherever_it_is_cut() {
+        let texts = [
+            "Code: 241. DB::Exception: Memory limit",
+            "__exception__\r\nCode: 241.",
+            "\r\n__exception__\r\nabcdefgh\r\nCode: 241.",
+        ];
+        for text in texts {
+            for end in 1..=text.len() {
+                assert!(is_exception(&text.as_bytes()[..end]), "{}", &text[..end]);
+            }
+        }
+        for other in [
+            "",
+            "Cod-e: ",
+            "\r\n\r\n",
+            "DB::Exception",
+            "\u{1}",
+            "_e",
+            "0",
+        ] {
+            assert!(!is_exception(other.as_bytes()), "{other:?}");
+        }
+    }
 }

@@ -11,8 +11,8 @@
 use bytes::Bytes;
 
 use super::row::{is_marker, read_length};
-use super::{Batch, EventType, MAX_BATCH_ROWS, Span, TextColumn};
-use crate::error::{Error, Position, Result};
+use super::{Batch, EventType, MAX_BATCH_ROWS, Span, TextColumn, is_exception};
+use crate::error::{Error, ErrorKind, Position, Result};
 use crate::pushdown::columns::TEXT_COLUMNS;
 
 /// Columns of a block.
@@ -470,11 +470,11 @@ impl NativeDecoder {
             return Ok(());
         }
         let row = self.all_rows + 1;
-        Err(Error::internal(format!(
-            "the stream from ClickHouse ended inside the block that row {row} begins"
-        ))
-        .at(self.position())
-        .with_detail(super::no_row(&self.bytes)))
+        let what =
+            format!("the stream from ClickHouse ended inside the block that row {row} begins");
+        Err(Error::new(ErrorKind::BrokenOff, what)
+            .at(self.position())
+            .with_detail(super::no_row(&self.bytes)))
     }
 
     fn length(&self, at: usize) -> std::result::Result<(usize, usize), Stop> {
@@ -506,9 +506,15 @@ impl NativeDecoder {
             Stop::NotABlock | Stop::Short => "broke off",
             Stop::Damaged => "is damaged",
         };
-        Error::internal(format!("the stream from ClickHouse {what} at row {row}"))
+        let found = self.bytes.get(self.start..).unwrap_or_default();
+        let kind = match stop {
+            Stop::NotABlock if is_exception(found) => ErrorKind::BrokenOff,
+            _ => ErrorKind::Internal,
+        };
+        let what = format!("the stream from ClickHouse {what} at row {row}");
+        Error::new(kind, what)
             .at(self.position())
-            .with_detail(super::no_row(&self.bytes))
+            .with_detail(super::no_row(found))
     }
 }
 

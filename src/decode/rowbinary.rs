@@ -17,7 +17,7 @@ use super::partial::PartialRow;
 use super::row::{HEAD_BYTES, Head, RowSpans, Stop, find_texts, is_marker};
 use super::{
     Batch, DETAIL_BYTES, EventType, MAX_BATCH_BYTES, MAX_BATCH_ROWS, MAX_ROW_BYTES, Span,
-    TextColumn, no_row,
+    TextColumn, is_exception, no_row,
 };
 use crate::error::{Error, ErrorKind, Position, Result};
 use crate::pushdown::columns::TEXT_COLUMNS;
@@ -294,7 +294,7 @@ impl RowBinaryDecoder {
         let mut rest = self.partial.bytes().to_vec();
         rest.extend_from_slice(&unread[..unread.len().min(DETAIL_BYTES)]);
         Err(Error::new(
-            ErrorKind::Internal,
+            ErrorKind::BrokenOff,
             format!("the stream from ClickHouse ended inside row {row}"),
         )
         .at(self.position(None))
@@ -331,7 +331,11 @@ impl RowBinaryDecoder {
         let found = &found[..found.len().min(DETAIL_BYTES)];
         match stop {
             Stop::NotARow | Stop::Short | Stop::Passed => Error::new(
-                ErrorKind::Internal,
+                if is_exception(found) {
+                    ErrorKind::BrokenOff
+                } else {
+                    ErrorKind::Internal
+                },
                 format!("the stream from ClickHouse broke off at row {row}"),
             )
             .at(self.position(None))

@@ -1,14 +1,16 @@
 //! Rows into the table, and one export's newest row out of it.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{Entry, LOST_AFTER_HEARTBEATS};
 use crate::config::ClickHouse;
-use crate::cursor::failure;
+use crate::cursor::Replicas;
 use crate::error::{Error, Result};
 use crate::receipt::{Moment, Receipt, Status};
 
@@ -26,8 +28,7 @@ const NEWEST: &str = "SELECT export_id, key_id, website_id, format, timezone, to
 /// The table, reached by the user that may write it.
 #[derive(Clone)]
 pub struct ExportLog {
-    client: clickhouse::Client,
-    url: String,
+    replicas: Arc<Replicas>,
     /// How long an export may be silent before it is taken for lost.
     lost_after: Duration,
 }
@@ -66,11 +67,11 @@ struct Row {
 }
 
 impl ExportLog {
-    /// The log of a database, whose exports give a sign of life every `heartbeat`. Sends nothing.
-    pub fn new(clickhouse: &ClickHouse, heartbeat: Duration) -> Self {
+    /// The log of a database, whose exports give a sign of life every `heartbeat`. A replica that failed is left alone for
+    /// `replica_pause`. Sends nothing.
+    pub fn new(clickhouse: &ClickHouse, heartbeat: Duration, replica_pause: Duration) -> Self {
         Self {
-            client: clickhouse.client(),
-            url: clickhouse.url.clone(),
+            replicas: Replicas::new(clickhouse, replica_pause),
             lost_after: heartbeat * LOST_AFTER_HEARTBEATS,
         }
     }
@@ -86,16 +87,17 @@ impl ExportLog {
             // Writing to a String cannot fail.
             let _ = writeln!(rows, "{}", to_json(entry));
         }
+        let rows = Bytes::from(rows);
         let sql = format!("INSERT INTO export_log ({COLUMNS}) FORMAT JSONEachRow");
-        let mut insert = self.client.insert_formatted_with(sql);
-        failure::in_time(
-            async {
-                insert.send(rows.into()).await?;
+        let written = self.replicas.ask(|client| {
+            let mut insert = client.insert_formatted_with(sql.clone());
+            let rows = rows.clone();
+            async move {
+                insert.send(rows).await?;
                 insert.end().await
-            },
-            &self.url,
-        )
-        .await
+            }
+        });
+        written.await
     }
 
     /// The newest state of the export with this id, if there is one.
@@ -104,12 +106,11 @@ impl ExportLog {
     ///
     /// ClickHouse cannot be reached, or the user may not read the table, or the table is an older one.
     pub async fn find(&self, id: &str) -> Result<Option<Found>> {
-        let answer = self
-            .client
-            .query_raw(NEWEST)
-            .param("id", id)
-            .fetch_optional::<Row>();
-        let row = failure::in_time(answer, &self.url).await?;
+        let row = self.replicas.ask(|client| {
+            let query = client.query_raw(NEWEST).param("id", id);
+            query.fetch_optional::<Row>()
+        });
+        let row = row.await?;
         row.map(|row| self.found(row)).transpose()
     }
 

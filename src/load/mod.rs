@@ -33,6 +33,7 @@ use self::progress::Progress;
 use self::read::{Reader, Sha256Hex};
 use crate::catalog::Catalog;
 use crate::config::Config;
+use crate::cursor::Replicas;
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::{Format, WebsiteId};
 use crate::shutdown::shutdown_signal;
@@ -82,6 +83,11 @@ pub async fn load(config: &Config, request: LoadRequest) -> Result<Loaded> {
     let format = format(&request)?;
     let bytes = check_file(&request.file)?;
     let site = request.site.as_str();
+    // One replica from beginning to end: another one may not know yet what was claimed and inserted.
+    let config = &Config {
+        clickhouse: Replicas::that_answers(&config.clickhouse).await?,
+        ..config.clone()
+    };
     if Catalog::new(&config.clickhouse)
         .website(&request.site)
         .await?

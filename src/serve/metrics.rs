@@ -5,6 +5,7 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::cursor::REPLICA_FAILURES;
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::Format;
 
@@ -192,6 +193,11 @@ impl Metrics {
             CLICKHOUSE_ERRORS,
             Unit::Count,
             "Errors of ClickHouse that clients saw, by its code; `unreachable` where it gave none."
+        );
+        describe_counter!(
+            REPLICA_FAILURES,
+            Unit::Count,
+            "Failures of each replica of ClickHouse, after which it is left alone for a while, by its host and port."
         );
         describe_counter!(
             LIMITS,

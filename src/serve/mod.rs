@@ -69,13 +69,18 @@ impl Service {
     ///
     /// The metrics cannot be set up, or the files of `tls_cert` and `tls_key` cannot be used.
     pub fn new(config: Config) -> Result<Arc<Self>> {
+        let server = Server::new(&config);
         Ok(Arc::new(Self {
-            server: Server::new(&config),
-            catalog: Catalog::new(&config.clickhouse),
+            catalog: Catalog::over(server.replicas().clone()),
+            server,
             keys: auth::Keys::new(&config),
             admission: admission::Admission::new(&config),
             registry: registry::Registry::default(),
-            export_log: ExportLog::new(&config.log_clickhouse(), config.heartbeat),
+            export_log: ExportLog::new(
+                &config.log_clickhouse(),
+                config.heartbeat,
+                config.replica_pause,
+            ),
             log: LogWriter::new(metrics::log_failed),
             metrics: metrics::Metrics::install()?,
             tls: config.tls.as_ref().map(tls::Tls::load).transpose()?,

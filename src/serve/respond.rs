@@ -50,7 +50,7 @@ fn status_and_code(kind: ErrorKind) -> (StatusCode, &'static str) {
             (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
         }
         ErrorKind::QueryTimeout => (StatusCode::GATEWAY_TIMEOUT, "query_timeout"),
-        ErrorKind::Usage | ErrorKind::Data | ErrorKind::Internal => {
+        ErrorKind::Usage | ErrorKind::Data | ErrorKind::BrokenOff | ErrorKind::Internal => {
             (StatusCode::INTERNAL_SERVER_ERROR, "internal")
         }
     }

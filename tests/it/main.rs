@@ -22,6 +22,7 @@ mod openapi;
 mod real_traffic;
 mod receipts;
 mod regression;
+mod replicas;
 mod schema;
 mod secrets;
 mod support;
