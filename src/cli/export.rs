@@ -71,8 +71,10 @@ pub(super) async fn run(args: ExportArgs, config: &Config) -> Result<()> {
     let export = begin(config, id, request).await?;
     let digest = receipt_file.as_ref().map(|_| BodyDigest::begin());
     let written = tokio::select! {
-        written = write(export, output.as_deref(), digest) => written?,
+        // Signals are heard before there is a file to clean up.
+        biased;
         () = shutdown_signal() => return Err(Error::internal("the export was interrupted")),
+        written = write(export, output.as_deref(), digest) => written?,
     };
     match receipt_file {
         Some(file) => write_receipt(file, begun, written).await,

@@ -187,7 +187,12 @@ impl<R: Read> Decoder<R> {
     /// There is no memory for a decoder.
     fn new(compression: Compression, source: R) -> io::Result<Self> {
         Ok(match compression {
-            Compression::Lz4 => Self::Lz4(Some(FrameDecoder::new(Ahead { source, byte: None }))),
+            Compression::Lz4 => Self::Lz4(Some(FrameDecoder::new(Ahead {
+                source,
+                byte: None,
+                begun: false,
+                ended: false,
+            }))),
             Compression::Zstd => Self::Zstd(Box::new(zstd::Decoder::new(source)?)),
         })
     }
@@ -208,10 +213,16 @@ impl<R: Read> Decoder<R> {
                     0 => {}
                     count => return Ok(count),
                 }
-                // The end of a frame, or of the source before one.
-                if let Some(mut ahead) = decoder.take().map(FrameDecoder::into_inner)
-                    && ahead.has_more()?
-                {
+                // The end of a frame, or of the source before one. The library takes an end of the source where a block
+                // should begin for the frame's own end: a frame that ends by itself is not read beyond its end mark.
+                let Some(mut ahead) = decoder.take().map(FrameDecoder::into_inner) else {
+                    return Ok(0);
+                };
+                if ahead.begun && ahead.ended {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                if ahead.has_more()? {
+                    ahead.begun = false;
                     *decoder = Some(FrameDecoder::new(ahead));
                 }
             },
@@ -223,6 +234,9 @@ impl<R: Read> Decoder<R> {
 struct Ahead<R> {
     source: R,
     byte: Option<u8>,
+    /// Whether anything was read of the frame, and whether the source's end was met.
+    begun: bool,
+    ended: bool,
 }
 
 impl<R: Read> Ahead<R> {
@@ -240,11 +254,15 @@ impl<R: Read> Read for Ahead<R> {
         match (self.byte.take(), buffer) {
             (Some(byte), [first, ..]) => {
                 *first = byte;
+                self.begun = true;
                 Ok(1)
             }
             (byte, buffer) => {
                 self.byte = byte;
-                self.source.read(buffer)
+                let count = self.source.read(buffer)?;
+                self.begun |= count > 0;
+                self.ended |= count == 0 && !buffer.is_empty();
+                Ok(count)
             }
         }
     }

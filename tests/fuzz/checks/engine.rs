@@ -163,7 +163,10 @@ fn same_statement(u: &mut Unstructured<'_>, sizes: &[usize]) -> Result<()> {
             let answer = exchange([&request[..]]);
             assert!(
                 !answer.starts_with(b"HTTP/1.1 200 "),
-                "a broken frame is no end"
+                "a broken frame is no end: {} of {} bytes of {coding}: {}",
+                broken.len(),
+                body.len(),
+                String::from_utf8_lossy(&answer)
             );
         }
     }

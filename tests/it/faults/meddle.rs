@@ -208,6 +208,10 @@ fn row_end(rows: &[u8], from: usize) -> Option<usize> {
             loop {
                 let byte = *rows.get(at)?;
                 at += 1;
+                if shift > 28 {
+                    // These are no rows.
+                    return None;
+                }
                 length |= usize::from(byte & 0x7f) << shift;
                 shift += 7;
                 if byte & 0x80 == 0 {

@@ -22,8 +22,9 @@ const EXPORT: &str = "/api/websites/site_demo/export?start_date=2026-01-01&end_d
 /// Time after which an answer is late.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How much more memory the process may hold behind a whole corpus: buffers that it keeps for the next requests.
-const MAX_GROWTH: usize = 64 << 20;
+/// How much more memory the process may hold behind a whole corpus: what some twenty exports at once held, of 6 MiB each, which
+/// the system's allocator keeps for the next ones.
+const MAX_GROWTH: usize = 128 << 20;
 
 /// A service under attack, and a good client beside it.
 struct Target {
