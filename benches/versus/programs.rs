@@ -5,7 +5,7 @@ use std::process::Command;
 
 use rowspout::catalog::Catalog;
 use rowspout::config::{ClickHouse, Config, Layer};
-use rowspout::cursor::{ByteSource as _, Server};
+use rowspout::cursor::{ByteSource as _, How, Server};
 use rowspout::demo;
 use rowspout::pushdown::{Form, Parts, Range, columns::COLUMNS};
 use rowspout::request::{ExportRequest, Format, WebsiteId};
@@ -157,8 +157,10 @@ pub(crate) async fn drain(catalog: &Catalog, server: &Server, request: &ExportRe
             request,
             fence,
             whole,
-            Form::Packed(Parts::Unknown),
-            READ_AHEAD_BYTES,
+            How {
+                form: Form::Packed(Parts::Unknown),
+                room: READ_AHEAD_BYTES,
+            },
             name,
         )
         .expect("a cursor");
