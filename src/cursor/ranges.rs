@@ -424,6 +424,11 @@ impl Ranges {
         self.replica.failed(error);
     }
 
+    /// Whether anything was read at all.
+    pub fn has_begun(&self) -> bool {
+        self.bytes + self.current_bytes > 0
+    }
+
     /// Whether there is a replica that did not fail lately.
     pub fn has_another(&self) -> bool {
         self.server.replicas.rested().next().is_some()
