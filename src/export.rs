@@ -16,10 +16,9 @@
 //! no more are an error where other ranges may still hold their like.
 //!
 //! A stream that breaks is gone on with behind the last row delivered, on the same replica or another one, once its counts
-//! up to that row are those of what was delivered ([`Export::suspect`], [`Delivered::agrees`]). So what came from several
-//! replicas is what one of them would have given, but for fresh rows: those that one replica has already and another one
-//! not yet are as those that become visible too late. The fence is one clock's, and ten minutes are far more than clocks
-//! differ. A plan that one replica counted proves rows of another: both have all settled rows, or neither is read from.
+//! up to that row are those of what was delivered. So what came from several replicas is what one of them would have
+//! given, but for fresh rows: those that one replica has already and another one not yet are as those that become visible
+//! too late. The fence is one clock's, and ten minutes are far more than clocks differ. A plan that one replica counted proves rows of another: both have all settled rows, or neither is read from.
 
 use std::fmt;
 use std::sync::Arc;
@@ -334,6 +333,8 @@ impl Export {
         let delivered = self.rows() > self.cursor_from;
         let form = match self.ranges.remedy(&error, delivered) {
             Remedy::Hex => Form::Hex,
+            // A connection that never lasts for a block of columns may bring rows.
+            Remedy::Again if !delivered => Form::Packed(Parts::Unknown),
             Remedy::Again => self.ranges.first_form(),
             Remedy::Nothing => return Err(error),
         };
@@ -345,10 +346,10 @@ impl Export {
         self.go_on(form).await
     }
 
-    /// Waits, and goes to the next replica. Before the first row each one is tried once.
+    /// Waits, and goes to the next replica. Until any rows were on their way, each one is tried once.
     async fn leave(&mut self, mut error: Error) -> Result<()> {
         loop {
-            if self.rows() == 0 && !self.ranges.has_another() {
+            if !self.ranges.has_begun() && !self.ranges.has_another() {
                 return Err(error);
             }
             let Some(pause) = self.interruptions.next_pause() else {

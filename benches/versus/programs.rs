@@ -5,7 +5,7 @@ use std::process::Command;
 
 use rowspout::catalog::Catalog;
 use rowspout::config::{ClickHouse, Config, Layer};
-use rowspout::cursor::{ByteSource as _, Server, WireCompression};
+use rowspout::cursor::{ByteSource as _, How, Server, WireCompression};
 use rowspout::decode::Wire;
 use rowspout::demo;
 use rowspout::pushdown::{Form, Parts, Range, columns::COLUMNS};
@@ -170,8 +170,10 @@ async fn drain(catalog: &Catalog, server: &Server, request: &ExportRequest, form
             request,
             fence,
             whole,
-            form,
-            READ_AHEAD_BYTES,
+            How {
+                form,
+                room: READ_AHEAD_BYTES,
+            },
             name,
         )
         .expect("a cursor");

@@ -42,6 +42,15 @@ pub struct Server {
 /// How much longer than ClickHouse's own limit an answer is waited for.
 const SLACK: Duration = Duration::from_secs(30);
 
+/// How a cursor reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct How {
+    /// The form of the rows.
+    pub form: Form,
+    /// How many bytes, or one chunk, are read ahead at most.
+    pub room: usize,
+}
+
 /// What the server counts under an export's own predicate, in rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clickhouse::Row, serde::Deserialize)]
 pub struct Proof {
@@ -94,8 +103,7 @@ impl Server {
         self.max_query + SLACK
     }
 
-    /// Opens a cursor over a range of the request's rows; at most `room` bytes of it, or one chunk, are read ahead.
-    /// The replica is one that [`Server::choose`] or [`Server::settled_rows`] has looked at.
+    /// Opens a cursor over a range of the request's rows; read as `how` says. The replica is one that [`Server::choose`] or [`Server::settled_rows`] has looked at.
     ///
     /// # Errors
     ///
@@ -106,10 +114,10 @@ impl Server {
         request: &ExportRequest,
         fence: Fence,
         range: Range,
-        form: Form,
-        room: usize,
+        how: How,
         query_id: String,
     ) -> Result<RowCursor> {
+        let How { form, room } = how;
         let nullable = replica
             .facts
             .get()

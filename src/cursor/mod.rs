@@ -18,7 +18,7 @@ mod rows;
 mod table;
 mod unhex;
 
-pub use self::clickhouse::{Proof, Server};
+pub use self::clickhouse::{How, Proof, Server};
 pub use census::Chosen;
 pub use compression::WireCompression;
 pub use kill::orders_taken;

@@ -17,7 +17,7 @@ use super::census::{Chosen, lags};
 use super::clickhouse::wire;
 use super::plan::{Counts, Plan, Planning};
 use super::replicas::Replica;
-use super::{ByteSource, Proof, RowCursor, Server, Unhex, failure};
+use super::{ByteSource, How, Proof, RowCursor, Server, Unhex, failure};
 use crate::decode::Wire;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pushdown::{Fence, Form, Key, Parts, Range};
@@ -126,8 +126,11 @@ impl Ranges {
         let planning = server.plan(&replica, &request, fence, &format!("{name}-plan"));
         let query_id = format!("{name}-1");
         let form = first_form(server.wire);
-        let room = READ_AHEAD_BYTES;
-        let cursor = server.rows(&replica, &request, fence, whole, form, room, query_id)?;
+        let how = How {
+            form,
+            room: READ_AHEAD_BYTES,
+        };
+        let cursor = server.rows(&replica, &request, fence, whole, how, query_id)?;
         Ok(Self {
             server,
             replica: replica.clone(),
@@ -325,8 +328,7 @@ impl Ranges {
             &self.request,
             self.fence,
             range,
-            form,
-            room,
+            How { form, room },
             query_id,
         )
     }
@@ -430,6 +432,11 @@ impl Ranges {
     /// Leaves the replica alone that was asked last.
     pub fn blame(&self, error: &Error) {
         self.replica.failed(error);
+    }
+
+    /// Whether anything was read at all.
+    pub fn has_begun(&self) -> bool {
+        self.bytes + self.current_bytes > 0
     }
 
     /// Whether there is a replica that did not fail lately.

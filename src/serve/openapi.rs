@@ -154,6 +154,7 @@ mod tests {
             | ErrorKind::RateLimited
             | ErrorKind::Unavailable
             | ErrorKind::Damaged
+            | ErrorKind::BrokenOff
             | ErrorKind::QueryTimeout
             | ErrorKind::Usage
             | ErrorKind::Data
@@ -168,6 +169,7 @@ mod tests {
             ErrorKind::RateLimited,
             ErrorKind::Unavailable,
             ErrorKind::Damaged,
+            ErrorKind::BrokenOff,
             ErrorKind::QueryTimeout,
             ErrorKind::Usage,
             ErrorKind::Data,
