@@ -187,7 +187,7 @@ impl<R: Read> Decoder<R> {
     /// There is no memory for a decoder.
     fn new(compression: Compression, source: R) -> io::Result<Self> {
         Ok(match compression {
-            Compression::Lz4 => Self::Lz4(Some(FrameDecoder::new(Ahead { source, byte: None }))),
+            Compression::Lz4 => Self::Lz4(Some(FrameDecoder::new(Ahead::new(source, None)))),
             Compression::Zstd => Self::Zstd(Box::new(zstd::Decoder::new(source)?)),
         })
     }
@@ -208,43 +208,112 @@ impl<R: Read> Decoder<R> {
                     0 => {}
                     count => return Ok(count),
                 }
-                // The end of a frame, or of the source before one.
-                if let Some(mut ahead) = decoder.take().map(FrameDecoder::into_inner)
-                    && ahead.has_more()?
-                {
-                    *decoder = Some(FrameDecoder::new(ahead));
+                // The end of a frame, or of the source, which the library takes for one.
+                let Some(mut ahead) = decoder.take().map(FrameDecoder::into_inner) else {
+                    return Ok(0);
+                };
+                if ahead.begun && ahead.ended {
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "it ends within an LZ4 frame",
+                    ));
+                }
+                if let Some(byte) = ahead.next_byte()? {
+                    *decoder = Some(FrameDecoder::new(Ahead::new(ahead.source, Some(byte))));
                 }
             },
         }
     }
 }
 
-/// A source that can be asked whether more is to come.
+/// The source of one frame, which notices its own end: a frame that is whole ends before that.
 struct Ahead<R> {
     source: R,
+    /// The frame's first byte, where it was read already.
     byte: Option<u8>,
+    /// Whether anything was read, and whether there was nothing more.
+    begun: bool,
+    ended: bool,
 }
 
 impl<R: Read> Ahead<R> {
-    fn has_more(&mut self) -> io::Result<bool> {
-        let mut byte = [0];
-        if self.byte.is_none() && self.source.read(&mut byte)? > 0 {
-            self.byte = Some(byte[0]);
+    fn new(source: R, byte: Option<u8>) -> Self {
+        Self {
+            source,
+            byte,
+            begun: false,
+            ended: false,
         }
-        Ok(self.byte.is_some())
+    }
+
+    /// The first byte behind the frame, if there is one.
+    fn next_byte(&mut self) -> io::Result<Option<u8>> {
+        if self.byte.is_some() || self.ended {
+            return Ok(self.byte);
+        }
+        let mut byte = [0];
+        Ok((self.source.read(&mut byte)? > 0).then_some(byte[0]))
     }
 }
 
 impl<R: Read> Read for Ahead<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match (self.byte.take(), buffer) {
-            (Some(byte), [first, ..]) => {
-                *first = byte;
-                Ok(1)
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let count = match self.byte.take() {
+            Some(byte) => {
+                buffer[0] = byte;
+                1
             }
-            (byte, buffer) => {
-                self.byte = byte;
-                self.source.read(buffer)
+            None => self.source.read(buffer)?,
+        };
+        self.begun |= count > 0;
+        self.ended |= count == 0;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // a test that cannot go on fails
+
+    use std::io::Write as _;
+
+    use lz4_flex::frame::FrameEncoder;
+
+    use super::*;
+
+    fn decompress(compression: Compression, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut decoder = Decoder::new(compression, bytes)?;
+        let mut found = Vec::new();
+        loop {
+            let mut piece = [0; 100];
+            match decoder.read(&mut piece)? {
+                0 => return Ok(found),
+                count => found.extend_from_slice(&piece[..count]),
+            }
+        }
+    }
+
+    #[test]
+    fn frames_that_are_cut_anywhere_are_refused() {
+        let text = b"some rows\n".repeat(20);
+        let mut encoder = FrameEncoder::new(Vec::new());
+        encoder.write_all(&text[..90]).unwrap();
+        encoder.flush().unwrap();
+        encoder.write_all(&text[90..]).unwrap();
+        let lz4 = encoder.finish().unwrap();
+        let zstd = zstd::encode_all(&text[..], 1).unwrap();
+        for (compression, frame) in [(Compression::Lz4, lz4), (Compression::Zstd, zstd)] {
+            let two = frame.repeat(2);
+            for end in 1..=two.len() {
+                let found = decompress(compression, &two[..end]);
+                if end % frame.len() == 0 {
+                    assert_eq!(found.unwrap(), text.repeat(end / frame.len()));
+                } else {
+                    assert!(found.is_err(), "{compression:?} cut at {end}");
+                }
             }
         }
     }
