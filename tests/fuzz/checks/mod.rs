@@ -26,8 +26,11 @@ pub use parameters::parameters;
 pub use parquet::parquet;
 pub use statement::statement;
 
+/// Takes an input, and panics where something does not hold for it.
+pub type Check = fn(&[u8]);
+
 /// The checks by the names of their targets.
-pub const CHECKS: [(&str, fn(&[u8])); 8] = [
+pub const CHECKS: [(&str, Check); 8] = [
     ("fuzz_rowbinary", rowbinary),
     ("fuzz_native", native),
     ("fuzz_text", text),
