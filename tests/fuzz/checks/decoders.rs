@@ -170,7 +170,8 @@ impl Decoded {
                 Ok(None) => return,
                 Err(error) => {
                     self.end = End::Error(error.message().to_owned(), error.position());
-                    let again = decoder.next_batch().expect_err("an error stays one");
+                    let again = decoder.next_batch();
+                    let again = again.expect_err(error.message());
                     assert_eq!(again.message(), error.message());
                     return;
                 }
