@@ -187,7 +187,12 @@ impl<R: Read> Decoder<R> {
     /// There is no memory for a decoder.
     fn new(compression: Compression, source: R) -> io::Result<Self> {
         Ok(match compression {
-            Compression::Lz4 => Self::Lz4(Some(FrameDecoder::new(Ahead::new(source, None)))),
+            Compression::Lz4 => Self::Lz4(Some(FrameDecoder::new(Ahead {
+                source,
+                byte: None,
+                begun: false,
+                ended: false,
+            }))),
             Compression::Zstd => Self::Zstd(Box::new(zstd::Decoder::new(source)?)),
         })
     }
@@ -208,69 +213,58 @@ impl<R: Read> Decoder<R> {
                     0 => {}
                     count => return Ok(count),
                 }
-                // The end of a frame, or of the source, which the library takes for one.
+                // The end of a frame, or of the source before one. The library takes an end of the source where a block
+                // should begin for the frame's own end: a frame that ends by itself is not read beyond its end mark.
                 let Some(mut ahead) = decoder.take().map(FrameDecoder::into_inner) else {
                     return Ok(0);
                 };
                 if ahead.begun && ahead.ended {
-                    return Err(io::Error::new(
-                        io::ErrorKind::UnexpectedEof,
-                        "it ends within an LZ4 frame",
-                    ));
+                    return Err(io::ErrorKind::UnexpectedEof.into());
                 }
-                if let Some(byte) = ahead.next_byte()? {
-                    *decoder = Some(FrameDecoder::new(Ahead::new(ahead.source, Some(byte))));
+                if ahead.has_more()? {
+                    ahead.begun = false;
+                    *decoder = Some(FrameDecoder::new(ahead));
                 }
             },
         }
     }
 }
 
-/// The source of one frame, which notices its own end: a frame that is whole ends before that.
+/// A source that can be asked whether more is to come.
 struct Ahead<R> {
     source: R,
-    /// The frame's first byte, where it was read already.
     byte: Option<u8>,
-    /// Whether anything was read, and whether there was nothing more.
+    /// Whether anything was read of the frame, and whether the source's end was met.
     begun: bool,
     ended: bool,
 }
 
 impl<R: Read> Ahead<R> {
-    fn new(source: R, byte: Option<u8>) -> Self {
-        Self {
-            source,
-            byte,
-            begun: false,
-            ended: false,
-        }
-    }
-
-    /// The first byte behind the frame, if there is one.
-    fn next_byte(&mut self) -> io::Result<Option<u8>> {
-        if self.byte.is_some() || self.ended {
-            return Ok(self.byte);
-        }
+    fn has_more(&mut self) -> io::Result<bool> {
         let mut byte = [0];
-        Ok((self.source.read(&mut byte)? > 0).then_some(byte[0]))
+        if self.byte.is_none() && self.source.read(&mut byte)? > 0 {
+            self.byte = Some(byte[0]);
+        }
+        Ok(self.byte.is_some())
     }
 }
 
 impl<R: Read> Read for Ahead<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        let count = match self.byte.take() {
-            Some(byte) => {
-                buffer[0] = byte;
-                1
+        match (self.byte.take(), buffer) {
+            (Some(byte), [first, ..]) => {
+                *first = byte;
+                self.begun = true;
+                Ok(1)
             }
-            None => self.source.read(buffer)?,
-        };
-        self.begun |= count > 0;
-        self.ended |= count == 0;
-        Ok(count)
+            (byte, buffer) => {
+                self.byte = byte;
+                let count = self.source.read(buffer)?;
+                self.begun |= count > 0;
+                self.ended |= count == 0 && !buffer.is_empty();
+                Ok(count)
+            }
+        }
     }
 }
 

@@ -26,7 +26,7 @@ pub use parameters::parameters;
 pub use parquet::parquet;
 pub use statement::statement;
 
-/// Takes an input, and panics where something does not hold for it.
+/// What a target does with its input; it panics where something is wrong.
 pub type Check = fn(&[u8]);
 
 /// The checks by the names of their targets.
