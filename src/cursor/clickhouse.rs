@@ -156,8 +156,9 @@ impl Server {
         let proof = self.query(replica, statement, query_id);
         let mut kill = Kill::new(replica.clone(), query_id.to_owned());
         // Nothing of an answer comes before it is whole.
-        let proof =
-            failure::within(self.silence, proof.fetch_one::<Proof>(), replica.url()).await?;
+        let proof = failure::within(self.silence, proof.fetch_one::<Proof>())
+            .await
+            .map_err(|error| failure::of_events(error, replica.url()))?;
         kill.disarm();
         Ok(proof)
     }

@@ -21,7 +21,9 @@ pub async fn in_time<T>(
     answer: impl Future<Output = Result<T, ClientError>>,
     url: &str,
 ) -> Result<T, Error> {
-    within(ANSWER_TIMEOUT, answer, url).await
+    within(ANSWER_TIMEOUT, answer)
+        .await
+        .map_err(|error| from_clickhouse(error, url))
 }
 
 /// The answer to a query that comes in so much time, or why there is none.
@@ -32,12 +34,9 @@ pub async fn in_time<T>(
 pub async fn within<T>(
     limit: Duration,
     answer: impl Future<Output = Result<T, ClientError>>,
-    url: &str,
-) -> Result<T, Error> {
+) -> Result<T, ClientError> {
     let answer = tokio::time::timeout(limit, answer).await;
-    answer
-        .unwrap_or(Err(ClientError::TimedOut))
-        .map_err(|error| from_clickhouse(error, url))
+    answer.unwrap_or(Err(ClientError::TimedOut))
 }
 
 /// A query that is given up.
@@ -79,17 +78,16 @@ pub fn from_clickhouse(error: ClientError, url: &str) -> Error {
 /// As [`from_clickhouse`], for queries that read events. Of ClickHouse's text only the code is kept: where a value cannot be
 /// used, the text quotes it, and it may even be a visitor's, who wrote something that looks like an error.
 pub fn of_events(error: ClientError, url: &str) -> Error {
-    match error {
-        ClientError::BadResponse(text) => {
-            let error = from_text(&text);
-            let code =
-                code(&text).map_or_else(|| "no code".to_owned(), |code| format!("Code: {code}."));
-            error.with_detail(format!(
-                "{code} What ClickHouse said may quote events: its system.query_log has it under the export's id"
-            ))
-        }
-        other => from_clickhouse(other, url),
-    }
+    let code = match &error {
+        ClientError::BadResponse(text) => code(text),
+        _ => return from_clickhouse(error, url),
+    };
+    from_clickhouse(error, url).with_detail(match code {
+        Some(code) => format!(
+            "Code: {code}. What ClickHouse said may quote events: its system.query_log has it under the export's id"
+        ),
+        None => format!("at {url}: an answer without a code"),
+    })
 }
 
 /// The error that a text of ClickHouse's tells of, wherever the text came from.

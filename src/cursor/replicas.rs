@@ -136,7 +136,9 @@ impl Replicas {
             replica.try_again();
             let answer = question(replica.client.clone());
             let answer = if tried < order.len() {
-                failure::within(HASTE, answer, replica.url()).await
+                failure::within(HASTE, answer)
+                    .await
+                    .map_err(|error| failure::from_clickhouse(error, replica.url()))
             } else {
                 failure::in_time(answer, replica.url()).await
             };

@@ -49,7 +49,11 @@ fn no_row(bytes: &[u8]) -> String {
     let end = &bytes[bytes.len().saturating_sub(DETAIL_BYTES)..];
     let count = bytes.len();
     match exception_code(&String::from_utf8_lossy(end)) {
-        Some(code) => format!("Code: {code}. stands in the {count} bytes there"),
+        Some(code) if is_exception(bytes) => {
+            format!("Code: {code}. stands in the {count} bytes there")
+        }
+        // Inside of a row it may be a visitor's text.
+        Some(code) => format!("{count} bytes are there, and Code: {code}. at their end"),
         None => format!("{count} bytes are there"),
     }
 }

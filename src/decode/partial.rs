@@ -21,6 +21,8 @@ pub(super) struct PartialRow {
     spans: RowSpans,
     /// Whether the row is whole and has been handed out.
     delivered: bool,
+    /// Why the row cannot be read, once that is known.
+    damaged: Option<Stop>,
 }
 
 impl PartialRow {
@@ -32,6 +34,7 @@ impl PartialRow {
             at: HEAD_BYTES,
             spans: [Span::default(); TEXT_COLUMNS.len()],
             delivered: false,
+            damaged: None,
         }
     }
 
@@ -76,6 +79,9 @@ impl PartialRow {
 
     /// Takes bytes of `chunk` from `from` on, no more than the row has. Gives whether the row is whole.
     pub(super) fn fill(&mut self, chunk: &[u8], from: &mut usize) -> Result<bool, Stop> {
+        if let Some(stop) = self.damaged {
+            return Err(stop);
+        }
         loop {
             let missing = self.needed - self.bytes.len();
             let rest = chunk.get(*from..).unwrap_or_default();
@@ -86,8 +92,13 @@ impl PartialRow {
                 return self.check_marker().map(|()| false);
             }
             self.check_marker()?;
-            if self.scan()? {
-                return Ok(true);
+            match self.scan() {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(stop) => {
+                    self.damaged = Some(stop);
+                    return Err(stop);
+                }
             }
         }
     }

@@ -150,6 +150,25 @@ fn a_stream_cut_inside_a_row_is_an_error_at_its_end() {
 }
 
 #[test]
+fn a_damaged_row_stays_one_however_it_was_cut() {
+    let mut row = wire(&[Row::at(5, 1)]);
+    // A text that makes the row longer than what was waited for, and then a length that is none.
+    row.splice(19..21, [&[1, b'a'][..], &[0xff; 5]].concat());
+    for size in 1..=row.len() {
+        let mut decoder = RowBinaryDecoder::new();
+        let mut chunks = row.chunks(size);
+        let error = loop {
+            decoder.push(Bytes::copy_from_slice(chunks.next().unwrap()));
+            if let Err(error) = decoder.next_batch() {
+                break error;
+            }
+        };
+        let again = decoder.next_batch().unwrap_err();
+        assert_eq!(again.to_string(), error.to_string(), "chunks of {size}");
+    }
+}
+
+#[test]
 fn the_row_behind_the_end_of_a_range_is_neither_waited_for_nor_looked_at() {
     let wanted = wire(&[Row::at(5, 1)]);
     let mut behind = wire(&[Row::at(6, 1)]);

@@ -267,3 +267,48 @@ impl<R: Read> Read for Ahead<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // a test that cannot go on fails
+
+    use std::io::Write as _;
+
+    use lz4_flex::frame::FrameEncoder;
+
+    use super::*;
+
+    fn decompress(compression: Compression, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut decoder = Decoder::new(compression, bytes)?;
+        let mut found = Vec::new();
+        loop {
+            let mut piece = [0; 100];
+            match decoder.read(&mut piece)? {
+                0 => return Ok(found),
+                count => found.extend_from_slice(&piece[..count]),
+            }
+        }
+    }
+
+    #[test]
+    fn frames_that_are_cut_anywhere_are_refused() {
+        let text = b"some rows\n".repeat(20);
+        let mut encoder = FrameEncoder::new(Vec::new());
+        encoder.write_all(&text[..90]).unwrap();
+        encoder.flush().unwrap();
+        encoder.write_all(&text[90..]).unwrap();
+        let lz4 = encoder.finish().unwrap();
+        let zstd = zstd::encode_all(&text[..], 1).unwrap();
+        for (compression, frame) in [(Compression::Lz4, lz4), (Compression::Zstd, zstd)] {
+            let two = frame.repeat(2);
+            for end in 1..=two.len() {
+                let found = decompress(compression, &two[..end]);
+                if end % frame.len() == 0 {
+                    assert_eq!(found.unwrap(), text.repeat(end / frame.len()));
+                } else {
+                    assert!(found.is_err(), "{compression:?} cut at {end}");
+                }
+            }
+        }
+    }
+}
