@@ -18,7 +18,8 @@
 //! A stream that breaks is gone on with behind the last row delivered, on the same replica or another one, once its counts
 //! up to that row are those of what was delivered. So what came from several replicas is what one of them would have
 //! given, but for fresh rows: those that one replica has already and another one not yet are as those that become visible
-//! too late. The fence is one clock's, and ten minutes are far more than clocks differ. A plan that one replica counted proves rows of another: both have all settled rows, or neither is read from.
+//! too late. The fence is one clock's, and ten minutes are far more than clocks differ. A plan that one replica counted
+//! proves rows of another: both have all settled rows, or neither is read from.
 
 use std::fmt;
 use std::sync::Arc;

@@ -103,7 +103,8 @@ impl Server {
         self.max_query + SLACK
     }
 
-    /// Opens a cursor over a range of the request's rows; read as `how` says. The replica is one that [`Server::choose`] or [`Server::settled_rows`] has looked at.
+    /// Opens a cursor over a range of the request's rows, read as `how` says. The replica is one that [`Server::choose`] or
+    /// [`Server::settled_rows`] has looked at: a table of other types would be read wrongly.
     ///
     /// # Errors
     ///

@@ -331,7 +331,11 @@ impl NativeDecoder {
                 match read_length(bytes, at, column) {
                     Ok(found) => found,
                     Err(super::row::Stop::Short) => break,
-                    Err(_) => return Err(Stop::Damaged),
+                    Err(_) => {
+                        // Where it stands, so that the error is the same when it is asked for again.
+                        self.at = at;
+                        return Err(Stop::Damaged);
+                    }
                 }
             };
             let end = start + len as usize;

@@ -2,12 +2,12 @@
 
 use proptest::prelude::*;
 
-use super::super::rowbinary::tests::rows_of;
 use super::super::rowbinary::tests::support::{
     Corpus, Row,
     native::{As, MIXED, TABLE, block, native},
     wire, write_length,
 };
+use super::super::rowbinary::tests::{EXCEPTIONS, rows_of};
 use super::super::{Decoder, Wire};
 use super::*;
 
@@ -267,22 +267,10 @@ fn a_stream_goes_on_where_another_wire_left_off() {
 #[test]
 fn what_clickhouse_appends_behind_a_block_is_never_a_row() {
     let rows = short_rows();
-    for (text, code) in [
-        (
-            "Code: 159. DB::Exception: Timeout exceeded (version 24.10)\n",
-            Some(159),
-        ),
-        (
-            "__exception__\r\nCode: 395. DB::Exception: boom\n",
-            Some(395),
-        ),
-        (
-            "\r\n__exception__\r\nabcdefgh\r\nCode: 395. DB::Exception: boom\n31 abcdefgh\r\n__exception__\r\n",
-            Some(395),
-        ),
-        ("\0", None),
-        ("\u{12}", None),
-    ] {
+    for (text, code) in EXCEPTIONS
+        .into_iter()
+        .chain([("\0", None), ("\u{12}", None)])
+    {
         let bytes = [&block(&rows, &MIXED)[..], text.as_bytes()].concat();
         for size in [1, 7, 64, bytes.len()] {
             let (_, decoded) = decode(bytes.chunks(size));
@@ -377,6 +365,25 @@ fn a_code_without_a_text_is_refused_whatever_its_width() {
             assert!(message(&decoded).contains("is damaged at row 1"));
         }
     }
+}
+
+/// What was read of the column in front of the damage is not read a second time, as another column.
+#[test]
+fn a_damaged_length_is_still_one_when_it_is_asked_for_again() {
+    let texts = ["one", "two", "LowCardinality(String)", "four"];
+    let rows = texts.map(|text| {
+        let mut row = Row::at(1, 1);
+        row.text[0] = text.into();
+        row
+    });
+    let bytes = block(&rows, &[As::Strings; 15]);
+    let damaged = [0xff; 6];
+    let mut bytes = changed(&bytes, b"\x04four", &damaged);
+    let end = bytes.windows(6).position(|found| found == damaged);
+    bytes.truncate(end.unwrap() + damaged.len());
+    // `decode` asks again.
+    let (_, decoded) = decode([&bytes[..]]);
+    assert!(message(&decoded).contains("is damaged at row 1"));
 }
 
 #[test]

@@ -192,25 +192,29 @@ fn the_row_behind_the_end_of_a_range_is_neither_waited_for_nor_looked_at() {
     }
 }
 
+/// ClickHouse's text of an exception in each of its dialects, and the code in it.
+pub(crate) const EXCEPTIONS: [(&str, Option<u32>); 3] = [
+    (
+        "Code: 159. DB::Exception: Timeout exceeded (version 24.10)\n",
+        Some(159),
+    ),
+    (
+        "__exception__\r\nCode: 395. DB::Exception: boom\n",
+        Some(395),
+    ),
+    (
+        "\r\n__exception__\r\nabcdefgh\r\nCode: 395. DB::Exception: boom\n31 abcdefgh\r\n__exception__\r\n",
+        Some(395),
+    ),
+];
+
 #[test]
 fn what_clickhouse_appends_behind_the_rows_is_never_a_row() {
     let rows = short_rows();
-    for (text, code) in [
-        (
-            "Code: 159. DB::Exception: Timeout exceeded (version 24.10)\n",
-            Some(159),
-        ),
-        (
-            "__exception__\r\nCode: 395. DB::Exception: boom\n",
-            Some(395),
-        ),
-        (
-            "\r\n__exception__\r\nabcdefgh\r\nCode: 395. DB::Exception: boom\n31 abcdefgh\r\n__exception__\r\n",
-            Some(395),
-        ),
-        ("\0", None),
-        ("\u{5}", None),
-    ] {
+    for (text, code) in EXCEPTIONS
+        .into_iter()
+        .chain([("\0", None), ("\u{5}", None)])
+    {
         let mut bytes = wire(&rows);
         let end = bytes.len();
         bytes.extend_from_slice(text.as_bytes());

@@ -17,6 +17,7 @@ pub(crate) mod support;
 #[path = "expected.rs"]
 pub(crate) mod expected;
 
+pub(crate) use expected::cut;
 use expected::expected;
 use support::native::{As, MIXED, TABLE, block, native};
 use support::{Corpus, EVENT_DATA, HOSTILE, JSONISH, Row, wire};
@@ -516,21 +517,6 @@ pub(crate) fn rows() -> impl Strategy<Value = Vec<Row>> {
             };
             (0u64..).zip(rows).map(row).collect()
         })
-}
-
-/// Cuts bytes into chunks.
-pub(crate) fn cut<'a>(bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
-    let mut chunks = Vec::new();
-    let mut rest = bytes;
-    for size in sizes.iter().cycle() {
-        if rest.is_empty() {
-            break;
-        }
-        let (chunk, behind) = rest.split_at(rest.len().min(*size));
-        chunks.push(chunk);
-        rest = behind;
-    }
-    chunks
 }
 
 pub(crate) fn sizes() -> impl Strategy<Value = Vec<usize>> {

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, TimeUnit};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, Encoding, LogicalType, Repetition, TimeUnit as ParquetTimeUnit};
@@ -16,6 +16,7 @@ use proptest::prelude::*;
 use rowspout::pushdown::columns::COLUMNS;
 use rowspout::request::Format;
 
+use super::codec::expected::assert_first_rows;
 use super::codec::support::native::{BLOCK_ROWS, MIXED, TABLE, native};
 use super::codec::support::{Corpus, Random, Row, wire};
 use super::codec::{cut, encode, encode_native, rows, sizes};
@@ -43,22 +44,7 @@ fn read(file: Vec<u8>) -> Vec<RecordBatch> {
 fn assert_holds(file: Vec<u8>, rows: &[Row]) {
     let mut rest = rows;
     for batch in read(file) {
-        let (now, behind) = rest.split_at(batch.num_rows());
-        rest = behind;
-        let times = batch.column(0).as_primitive::<TimestampMicrosecondType>();
-        let types = batch.column(1).as_string::<i32>();
-        for (i, row) in now.iter().enumerate() {
-            assert_eq!(times.value(i), row.timestamp * 1000);
-            assert_eq!(types.value(i), row.event_type());
-        }
-        for column in 0..15 {
-            let texts = batch.column(column + 2).as_string::<i32>();
-            for (i, row) in now.iter().enumerate() {
-                let text = &row.text[column];
-                assert_eq!(texts.is_null(i), text.is_empty());
-                assert_eq!(texts.value(i), String::from_utf8_lossy(text));
-            }
-        }
+        rest = assert_first_rows(&batch, rest);
     }
     assert!(rest.is_empty());
 }

@@ -1,7 +1,10 @@
-//! What files of text hold, written by programs of others: the csv crate, serde_json, chrono. Shared with the fuzz targets.
+//! What files hold: those of text as written by programs of others (the csv crate, serde_json, chrono), and the values in those of
+//! Parquet. Shared with the fuzz targets.
 
 #![allow(unreachable_pub)] // each user has its own public surface
 
+use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::datatypes::TimestampMicrosecondType;
 use chrono::{DateTime, FixedOffset, SecondsFormat};
 use rowspout::pushdown::columns::{COLUMNS, TEXT_COLUMNS};
 use rowspout::request::Format;
@@ -119,4 +122,40 @@ pub fn expected(format: Format, rows: &[Row], utc: bool) -> Vec<u8> {
             .into_bytes(),
         Format::Parquet => panic!("has its own tests"),
     }
+}
+
+/// Checks the values of the first of these rows, as many as the batch has; gives the others.
+#[track_caller]
+pub fn assert_first_rows<'a>(batch: &RecordBatch, rows: &'a [Row]) -> &'a [Row] {
+    let (now, behind) = rows.split_at(batch.num_rows());
+    let times = batch.column(0).as_primitive::<TimestampMicrosecondType>();
+    let types = batch.column(1).as_string::<i32>();
+    for (i, row) in now.iter().enumerate() {
+        assert_eq!(times.value(i), row.timestamp * 1000);
+        assert_eq!(types.value(i), row.event_type());
+    }
+    for column in 0..15 {
+        let texts = batch.column(column + 2).as_string::<i32>();
+        for (i, row) in now.iter().enumerate() {
+            let text = &row.text[column];
+            assert_eq!(texts.is_null(i), text.is_empty());
+            assert_eq!(texts.value(i), String::from_utf8_lossy(text));
+        }
+    }
+    behind
+}
+
+/// Bytes cut into chunks of these sizes, again and again; there may be empty ones among them.
+pub fn cut<'a>(bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
+    let mut rest = bytes;
+    let mut chunks = Vec::new();
+    for size in sizes.iter().cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        let (chunk, behind) = rest.split_at(rest.len().min(*size));
+        chunks.push(chunk);
+        rest = behind;
+    }
+    chunks
 }

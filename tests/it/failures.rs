@@ -202,10 +202,15 @@ async fn connections_to_clickhouse_that_are_all_cut_change_no_byte() {
             let whole = whole.body.expect("an unbroken export");
             armed.store(true, Ordering::Relaxed);
             let answer = service.export("site_demo", &query).await;
+            let status = answer.status;
             assert!(
-                answer.body.as_ref() == Ok(&whole),
-                "{format} cut after {cut_after} bytes differs: {:?}",
-                answer.body.err()
+                status == 200 && answer.body.as_ref() == Ok(&whole),
+                "{format} cut after {cut_after} bytes differs: {status}, {:?}, {:?}",
+                answer.headers,
+                answer.body.map(|body| (
+                    body.len(),
+                    String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned()
+                ))
             );
             let (folder, child) = export_to_file(&behind, "events", format);
             let output = child.wait_with_output().expect("it ends");

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use rowspout::request::Format;
 use rowspout::serve::fuzzing::{compressed, negotiated};
 
-use super::input::{cut, rest, sizes};
+use super::super::expected::cut;
+use super::input::{rest, sizes};
 
 /// Fields of `Accept-Encoding`, and chunks in a coding.
 pub fn coding(input: &[u8]) {

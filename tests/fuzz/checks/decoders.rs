@@ -5,8 +5,9 @@ use bytes::Bytes;
 use rowspout::decode::{Batch, Decoder, EventType, MAX_BATCH_ROWS, Wire};
 use rowspout::error::Position;
 
+use super::super::expected::cut;
 use super::super::support::{Row, wire};
-use super::input::{blocks, cut, damage, rest, rows, sizes};
+use super::input::{blocks, damage, rest, rows, sizes};
 
 /// RowBinary.
 pub fn rowbinary(input: &[u8]) {

@@ -9,7 +9,8 @@ use rowspout::engine::fuzzing::serve;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::{Builder, Runtime};
 
-use super::input::{cut, damage, rest, sizes};
+use super::super::expected::cut;
+use super::input::{damage, rest, sizes};
 
 /// A connection's bytes.
 pub fn engine(input: &[u8]) {

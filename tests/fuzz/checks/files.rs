@@ -7,9 +7,10 @@ use rowspout::encode::{Encoder, FileInfo};
 use rowspout::pushdown::columns::{COLUMNS, TEXT_COLUMNS};
 use rowspout::request::Format;
 
+use super::super::expected::cut;
 use super::super::expected::{expected, timestamp};
 use super::super::support::{EVENT_DATA, Row, wire};
-use super::input::{blocks, cut, rows, sizes};
+use super::input::{blocks, rows, sizes};
 
 /// CSV, JSON and NDJSON.
 pub fn text(input: &[u8]) {

@@ -172,21 +172,6 @@ pub fn sizes(u: &mut Unstructured<'_>) -> Result<Vec<usize>> {
     Ok(sizes)
 }
 
-/// Bytes cut into chunks of these sizes, empty ones among them.
-pub fn cut<'a>(bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
-    let mut rest = bytes;
-    let mut chunks = Vec::new();
-    for size in sizes.iter().cycle() {
-        if rest.is_empty() {
-            break;
-        }
-        let (chunk, behind) = rest.split_at(rest.len().min(*size));
-        chunks.push(chunk);
-        rest = behind;
-    }
-    chunks
-}
-
 /// Rows as blocks of any sizes, each column in any way.
 pub fn blocks(u: &mut Unstructured<'_>, rows: &[Row]) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();

@@ -1,12 +1,11 @@
 //! The encoder of Parquet: another reader reads the rows in its files, and finds what they say about themselves true.
 
 use arbitrary::{Result, Unstructured};
-use arrow::array::{Array as _, AsArray as _};
-use arrow::datatypes::TimestampMicrosecondType;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rowspout::request::Format;
 
+use super::super::expected::assert_first_rows;
 use super::super::support::Row;
 use super::files::same_file;
 use super::input::{rows, sizes};
@@ -59,21 +58,7 @@ fn reads(file: Vec<u8>, rows: &[Row]) {
     let mut rest = rows;
     for batch in builder.with_batch_size(1000).build().unwrap() {
         let batch = batch.unwrap();
-        let (now, behind) = rest.split_at(batch.num_rows());
-        rest = behind;
-        let times = batch.column(0).as_primitive::<TimestampMicrosecondType>();
-        let types = batch.column(1).as_string::<i32>();
-        for (i, row) in now.iter().enumerate() {
-            assert_eq!(times.value(i), row.timestamp * 1000);
-            assert_eq!(types.value(i), row.event_type());
-        }
-        for column in 0..15 {
-            let texts = batch.column(column + 2).as_string::<i32>();
-            for (i, row) in now.iter().enumerate() {
-                assert_eq!(texts.is_null(i), row.text[column].is_empty());
-                assert_eq!(texts.value(i), String::from_utf8_lossy(&row.text[column]));
-            }
-        }
+        rest = assert_first_rows(&batch, rest);
     }
     assert!(rest.is_empty());
 }

@@ -243,7 +243,7 @@ impl Lane {
             impatient,
             ..
         } = *export;
-        let key = format!("{wire:?} {compression:?} {parallel} {impatient}");
+        let key = service_key(export);
         if !self.services.contains_key(&key) {
             let mut settings = config(&self.clickhouse());
             settings.wire = wire;
@@ -260,15 +260,7 @@ impl Lane {
 
     /// The receipt of an export, once it says how that ended.
     async fn receipt(&self, export: &Ask, id: &str) -> Result<Receipt, String> {
-        let Ask {
-            wire,
-            compression,
-            parallel,
-            impatient,
-            ..
-        } = *export;
-        let key = format!("{wire:?} {compression:?} {parallel} {impatient}");
-        let service = &self.services[&key].service;
+        let service = &self.services[&service_key(export)].service;
         let begun = Instant::now();
         loop {
             let path = format!("/api/exports/{id}");
@@ -333,6 +325,18 @@ impl Lane {
 
 fn query_seconds(impatient: bool) -> u64 {
     if impatient { 1 } else { QUERY_SECONDS }
+}
+
+/// Exports of one key can share a service: its settings are the same.
+fn service_key(export: &Ask) -> String {
+    let Ask {
+        wire,
+        compression,
+        parallel,
+        impatient,
+        ..
+    } = export;
+    format!("{wire:?} {compression:?} {parallel} {impatient}")
 }
 
 /// What `rowspout export` wrote, if its receipt is that file's.
