@@ -347,10 +347,12 @@ impl Export {
         self.go_on(form).await
     }
 
-    /// Waits, and goes to the next replica. Until any rows were on their way, each one is tried once.
+    /// Waits, and goes to the next replica. Until any rows were on their way, each one is tried once, and a single one
+    /// twice: a connection that was kept may be closed by the time that it is used again.
     async fn leave(&mut self, mut error: Error) -> Result<()> {
         loop {
-            if !self.ranges.has_begun() && !self.ranges.has_another() {
+            let worth = self.ranges.has_begun() || self.ranges.has_another();
+            if !worth && !self.interruptions.is_first() {
                 return Err(error);
             }
             let Some(pause) = self.interruptions.next_pause() else {

@@ -4,14 +4,14 @@ use std::io::Write as _;
 use std::process::Command;
 
 use rowspout::catalog::Catalog;
-use rowspout::config::{ClickHouse, Config, Layer};
+use rowspout::config::{Config, Layer};
 use rowspout::cursor::{ByteSource as _, How, Server, WireCompression};
 use rowspout::decode::Wire;
 use rowspout::demo;
 use rowspout::pushdown::{Form, Parts, Range, columns::COLUMNS};
 use rowspout::request::{ExportRequest, Format, WebsiteId};
 
-use super::tables::{Tables, TestBed, programs_executable};
+use super::tables::{Tables, TestBed, environment, programs_executable};
 
 /// Marks a start of the bench as one of its own programs.
 pub(crate) const CHILD: &str = "--program";
@@ -96,19 +96,6 @@ impl Program {
             file = Some(path);
         }
         (command, file)
-    }
-}
-
-/// Points a program at the tables.
-pub(crate) fn environment(command: &mut Command, clickhouse: &ClickHouse, tables: Tables) {
-    command
-        .env("ROWSPOUT_CLICKHOUSE_URL", &clickhouse.url)
-        .env("ROWSPOUT_CLICKHOUSE_DATABASE", tables.database());
-    if let Some(user) = &clickhouse.user {
-        command.env("ROWSPOUT_CLICKHOUSE_USER", user);
-    }
-    if let Some(password) = &clickhouse.password {
-        command.env("ROWSPOUT_CLICKHOUSE_PASSWORD", password);
     }
 }
 

@@ -16,15 +16,16 @@ use rowspout::demo;
 use rowspout::request::Format;
 
 use super::measure;
-use super::programs::environment;
-use super::tables::{Tables, programs_executable};
+use super::tables::{Tables, environment, programs_executable};
 
 /// A service over one database, which ends with this.
 pub(crate) struct ServiceProcess {
     child: Child,
     client: Client<HttpConnector, Empty<Bytes>>,
-    address: String,
-    key: String,
+    /// Host and port that it listens on.
+    pub(crate) address: String,
+    /// A key that opens all websites.
+    pub(crate) key: String,
 }
 
 impl ServiceProcess {
@@ -36,6 +37,22 @@ impl ServiceProcess {
         parallel: Option<usize>,
         exports: usize,
     ) -> Self {
+        let mut settings = vec![
+            ("ROWSPOUT_WIRE", wire.to_owned()),
+            ("ROWSPOUT_MAX_EXPORTS", exports.to_string()),
+            ("ROWSPOUT_MAX_EXPORTS_PER_KEY", exports.to_string()),
+            ("ROWSPOUT_REQUESTS_PER_MINUTE", "1000000".to_owned()),
+        ];
+        settings.extend(parallel.map(|parallel| ("ROWSPOUT_PARALLEL", parallel.to_string())));
+        Self::start_with(clickhouse, tables, settings).await
+    }
+
+    /// Starts a service with these settings in its environment.
+    pub(crate) async fn start_with(
+        clickhouse: &ClickHouse,
+        tables: Tables,
+        settings: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Self {
         let mut with_database = clickhouse.clone();
         with_database.database = tables.database();
         let key = Catalog::new(&with_database)
@@ -46,15 +63,9 @@ impl ServiceProcess {
         command.args(["serve", "--listen", "127.0.0.1:0"]);
         environment(&mut command, clickhouse, tables);
         command
-            .env("ROWSPOUT_WIRE", wire)
-            .env("ROWSPOUT_MAX_EXPORTS", exports.to_string())
-            .env("ROWSPOUT_MAX_EXPORTS_PER_KEY", exports.to_string())
-            .env("ROWSPOUT_REQUESTS_PER_MINUTE", "1000000")
+            .envs(settings)
             .env("RUST_LOG", "warn")
             .stderr(Stdio::piped());
-        if let Some(parallel) = parallel {
-            command.env("ROWSPOUT_PARALLEL", parallel.to_string());
-        }
         let mut child = command.spawn().expect("the service starts");
         let mut log = BufReader::new(child.stderr.take().expect("its log"));
         let mut line = String::new();

@@ -1,5 +1,7 @@
 //! The engine, and the same events in merged and in overlapping parts.
 
+use std::process::Command;
+
 use rowspout::catalog::Catalog;
 use rowspout::config::{ClickHouse, Config, Layer};
 use rowspout::demo;
@@ -158,4 +160,17 @@ impl TestBed {
 /// The binary under test.
 pub(crate) fn programs_executable() -> &'static std::path::Path {
     std::path::Path::new(env!("CARGO_BIN_EXE_rowspout"))
+}
+
+/// Points a program at the tables.
+pub(crate) fn environment(command: &mut Command, clickhouse: &ClickHouse, tables: Tables) {
+    command
+        .env("ROWSPOUT_CLICKHOUSE_URL", &clickhouse.url)
+        .env("ROWSPOUT_CLICKHOUSE_DATABASE", tables.database());
+    if let Some(user) = &clickhouse.user {
+        command.env("ROWSPOUT_CLICKHOUSE_USER", user);
+    }
+    if let Some(password) = &clickhouse.password {
+        command.env("ROWSPOUT_CLICKHOUSE_PASSWORD", password);
+    }
 }

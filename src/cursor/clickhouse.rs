@@ -172,6 +172,8 @@ impl Server {
             .query_raw(&statement.text)
             .with_setting("readonly", "2")
             .with_setting("query_id", query_id)
+            // As the id, but known to the shards of a cluster and in the embedded engine too.
+            .with_setting("log_comment", query_id)
             .with_setting("max_execution_time", self.max_query.as_secs().to_string())
             .with_setting("cancel_http_readonly_queries_on_client_close", "1")
             .with_setting("max_memory_usage", self.max_query_bytes.to_string());

@@ -66,6 +66,11 @@ impl Interruptions {
         Some(pause.min(LONGEST_PAUSE).min(left))
     }
 
+    /// Whether none was made since rows came last.
+    pub fn is_first(&self) -> bool {
+        self.attempts == 0
+    }
+
     /// Rows came.
     pub fn over(&mut self) {
         self.attempts = 0;

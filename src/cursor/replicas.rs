@@ -118,8 +118,8 @@ impl Replicas {
         order
     }
 
-    /// Asks one after the other until one answers. `question` may be sent to several, so it must not matter how often
-    /// it is.
+    /// Asks one after the other until one answers, and the last one twice: a connection that was kept may be closed by the
+    /// time that it is used again. So `question` may be sent several times, which must not matter.
     ///
     /// # Errors
     ///
@@ -128,7 +128,8 @@ impl Replicas {
     where
         F: Future<Output = Result<T, ClientError>>,
     {
-        let order = self.in_order();
+        let mut order = self.in_order();
+        order.extend(order.last().cloned());
         let mut tried = 0;
         loop {
             let replica = &order[tried];

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::replicas::Replica;
 use super::{Server, failure};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::pushdown::columns::TEXT_COLUMNS;
 
 /// What statements need to know of the table.
@@ -91,7 +91,8 @@ impl Server {
             .table
             .split_once('.')
             .unwrap_or((&self.database, &self.table));
-        let query = replica
+        let query = || {
+            replica
             .client
             .query_raw(
                 "SELECT name, type AS column_type, ifNull((SELECT any(engine) FROM system.tables \
@@ -99,8 +100,16 @@ impl Server {
                  FROM system.columns WHERE database = {database:String} AND table = {name:String}",
             )
             .param("database", database)
-            .param("name", name);
-        let described = failure::in_time(query.fetch_all::<Described>(), replica.url()).await?;
+            .param("name", name)
+            .fetch_all::<Described>()
+        };
+        let described = match failure::in_time(query(), replica.url()).await {
+            // A connection that was kept may be closed by the time that it is used again.
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                failure::in_time(query(), replica.url()).await?
+            }
+            described => described?,
+        };
         let Some(first) = described.first() else {
             return Err(Error::internal(format!(
                 "there is no table {database}.{name}: create the tables with `rowspout schema apply`, or name another with \

@@ -23,7 +23,7 @@ use super::session::Sessions;
 use crate::error::{Error, Result};
 
 /// Queries that run at once; one more is refused with ClickHouse's code 202.
-pub const DEFAULT_MAX_QUERIES: usize = 64;
+pub const DEFAULT_MAX_QUERIES: usize = 256;
 /// Time that queries have to finish after the signal to stop; then they are cancelled.
 const GRACE: Duration = Duration::from_secs(5);
 /// Time that clients have to learn that their queries were cancelled.

@@ -1,14 +1,15 @@
 //! Who may export now: so many at once, so many of one key, and a queue with a bound and a patience for the rest.
 //!
-//! A key's exports count from the moment they wait, so no key can fill the queue; and they count by key and not by connection,
-//! so a second connection gives nobody more.
+//! A place that becomes free goes to the waiting key with the fewest exports running, and among equal ones to who came
+//! first: whoever asks for little is not behind all of what another one asks for. A key's exports count from the moment
+//! they wait, so no key can fill the queue; and they count by key and not by connection, so a second connection gives
+//! nobody more.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::oneshot;
 
 use super::metrics::{self, Limit};
 use crate::config::Config;
@@ -16,140 +17,238 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Lets exports in.
 pub(super) struct Admission {
-    places: Arc<Semaphore>,
-    by_key: Arc<Mutex<HashMap<String, usize>>>,
+    places: Arc<Places>,
     max_per_key: usize,
-    waiting: Arc<AtomicUsize>,
     max_queued: usize,
     patience: Duration,
 }
 
 /// The right to run one export; given back when dropped.
 pub(super) struct Place {
-    _permit: OwnedSemaphorePermit,
-    _of_key: OfKey,
-}
-
-/// One export of a key, waiting or running.
-struct OfKey {
-    by_key: Arc<Mutex<HashMap<String, usize>>>,
+    places: Arc<Places>,
     key: String,
 }
 
+/// The places, and who waits for one.
+struct Places(Mutex<State>);
+
+struct State {
+    /// Places that nobody has. Where there is one, nobody waits.
+    free: usize,
+    by_key: HashMap<String, OfKey>,
+    /// In the order of arrival.
+    queue: VecDeque<Turn>,
+    /// What the next one in the queue is known by.
+    next: u64,
+    closed: bool,
+}
+
+/// The exports of one key.
+#[derive(Default)]
+struct OfKey {
+    running: usize,
+    waiting: usize,
+}
+
 /// One export in the queue.
-struct Waiting(Arc<AtomicUsize>);
+struct Turn {
+    key: String,
+    number: u64,
+    told: oneshot::Sender<Place>,
+}
+
+/// Leaves the queue when dropped, if it is not its turn before.
+struct Waiting<'a> {
+    places: &'a Places,
+    number: u64,
+}
 
 impl Admission {
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(config.max_exports)),
-            by_key: Arc::default(),
+            places: Arc::new(Places(Mutex::new(State {
+                free: config.max_exports,
+                by_key: HashMap::new(),
+                queue: VecDeque::new(),
+                next: 0,
+                closed: false,
+            }))),
             max_per_key: config.max_exports_per_key,
-            waiting: Arc::default(),
             max_queued: config.max_queued,
             patience: config.queue,
         }
     }
 
-    /// A place for an export of a key, at once or after waiting in the order of arrival. Cancel-safe: a client that leaves the
-    /// queue gives up its turn.
+    /// A place for an export of a key, at once or after waiting. Cancel-safe: a client that leaves the queue gives up its
+    /// turn.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::RateLimited`] where the key has enough exports, [`ErrorKind::Unavailable`] where the queue is full, the
     /// patience has ended or the service is shutting down.
     pub(super) async fn enter(&self, key: &str) -> Result<Place> {
-        let of_key = self.count(key)?;
-        let permit = match self.places.clone().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(TryAcquireError::Closed) => return Err(shutting_down()),
-            Err(TryAcquireError::NoPermits) => self.wait().await?,
+        let (number, turn) = {
+            let mut state = self.places.lock();
+            if state.closed {
+                return Err(shutting_down());
+            }
+            self.check_key(&state, key)?;
+            if state.free > 0 {
+                state.free -= 1;
+                state.of_key(key).running += 1;
+                return Ok(self.places.place(key));
+            }
+            if state.queue.len() >= self.max_queued {
+                metrics::limit_hit(Limit::Queued);
+                return Err(Error::new(
+                    ErrorKind::Unavailable,
+                    "too many exports run and wait now: try again in some seconds",
+                ));
+            }
+            state.wait(key)
         };
-        Ok(Place {
-            _permit: permit,
-            _of_key: of_key,
-        })
-    }
-
-    /// Lets nobody in any more; who waits is told so.
-    pub(super) fn close(&self) {
-        self.places.close();
-    }
-
-    fn count(&self, key: &str) -> Result<OfKey> {
-        let mut by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
-        let exports = by_key.entry(key.to_owned()).or_insert(0);
-        if *exports >= self.max_per_key {
-            metrics::limit_hit(Limit::ExportsPerKey);
-            return Err(Error::new(
-                ErrorKind::RateLimited,
-                format!(
-                    "this key has {exports} exports running or waiting: try again when one has ended, or raise \
-                     max_exports_per_key"
-                ),
-            )
-            .with_retry_after(super::respond::RETRY_AFTER_SECONDS));
-        }
-        *exports += 1;
-        Ok(OfKey {
-            by_key: self.by_key.clone(),
-            key: key.to_owned(),
-        })
-    }
-
-    async fn wait(&self) -> Result<OwnedSemaphorePermit> {
-        let _waiting = Waiting::begin(&self.waiting, self.max_queued).ok_or_else(|| {
-            metrics::limit_hit(Limit::Queued);
-            Error::new(
-                ErrorKind::Unavailable,
-                "too many exports run and wait now: try again in some seconds",
-            )
-        })?;
-        let turn = self.places.clone().acquire_owned();
-        match tokio::time::timeout(self.patience, turn).await {
-            Ok(Ok(permit)) => Ok(permit),
+        let waiting = Waiting {
+            places: &self.places,
+            number,
+        };
+        let turn = tokio::time::timeout(self.patience, turn).await;
+        drop(waiting);
+        match turn {
+            Ok(Ok(place)) => Ok(place),
             Ok(Err(_)) => Err(shutting_down()),
             Err(_) => {
                 metrics::limit_hit(Limit::QueueSeconds);
                 Err(Error::new(
                     ErrorKind::Unavailable,
                     format!(
-                        "too many exports run now, and none ended within {} s: try again in some seconds",
+                        "too many exports run now, and no place became free within {} s: try again in some seconds",
                         self.patience.as_secs()
                     ),
                 ))
             }
         }
     }
-}
 
-impl Waiting {
-    fn begin(waiting: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
-        waiting
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
-                (waiting < most).then_some(waiting + 1)
-            })
-            .ok()?;
-        metrics::queued(1.0);
-        Some(Self(waiting.clone()))
+    /// Lets nobody in any more; who waits is told so.
+    pub(super) fn close(&self) {
+        let mut state = self.places.lock();
+        state.closed = true;
+        while let Some(turn) = state.queue.pop_front() {
+            state.leave_queue(&turn.key);
+        }
+    }
+
+    fn check_key(&self, state: &State, key: &str) -> Result<()> {
+        let exports = state
+            .by_key
+            .get(key)
+            .map_or(0, |of_key| of_key.running + of_key.waiting);
+        if exports < self.max_per_key {
+            return Ok(());
+        }
+        metrics::limit_hit(Limit::ExportsPerKey);
+        Err(Error::new(
+            ErrorKind::RateLimited,
+            format!(
+                "this key has {exports} exports running or waiting: try again when one has ended, or raise \
+                 max_exports_per_key"
+            ),
+        )
+        .with_retry_after(super::respond::RETRY_AFTER_SECONDS))
     }
 }
 
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+impl Places {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn place(self: &Arc<Self>, key: &str) -> Place {
+        Place {
+            places: self.clone(),
+            key: key.to_owned(),
+        }
+    }
+}
+
+impl State {
+    fn of_key(&mut self, key: &str) -> &mut OfKey {
+        self.by_key.entry(key.to_owned()).or_default()
+    }
+
+    fn forget_idle(&mut self, key: &str) {
+        self.by_key
+            .retain(|name, of_key| name != key || of_key.running + of_key.waiting > 0);
+    }
+
+    fn wait(&mut self, key: &str) -> (u64, oneshot::Receiver<Place>) {
+        let (told, turn) = oneshot::channel();
+        let number = self.next;
+        self.next += 1;
+        self.of_key(key).waiting += 1;
+        self.queue.push_back(Turn {
+            key: key.to_owned(),
+            number,
+            told,
+        });
+        metrics::queued(1.0);
+        (number, turn)
+    }
+
+    /// One of a key waits no longer.
+    fn leave_queue(&mut self, key: &str) {
+        self.of_key(key).waiting -= 1;
+        self.forget_idle(key);
         metrics::queued(-1.0);
     }
+
+    /// Whose turn it is: of the key with the fewest exports running, the one that came first.
+    fn next_turn(&mut self) -> Option<Turn> {
+        let running = |turn: &Turn| {
+            self.by_key
+                .get(&turn.key)
+                .map_or(0, |of_key| of_key.running)
+        };
+        let (at, _) = self
+            .queue
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, turn)| running(turn))?;
+        let turn = self.queue.remove(at)?;
+        self.of_key(&turn.key).running += 1;
+        self.leave_queue(&turn.key);
+        Some(turn)
+    }
 }
 
-impl Drop for OfKey {
+impl Drop for Place {
     fn drop(&mut self) {
-        let mut by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(exports) = by_key.get_mut(&self.key) {
-            *exports -= 1;
-            if *exports == 0 {
-                by_key.remove(&self.key);
+        let next = {
+            let mut state = self.places.lock();
+            state.of_key(&self.key).running -= 1;
+            state.forget_idle(&self.key);
+            let next = state.next_turn();
+            if next.is_none() {
+                state.free += 1;
             }
+            next
+        };
+        if let Some(turn) = next {
+            // Who has left meanwhile gives the place back, by dropping it.
+            let _ = turn.told.send(self.places.place(&turn.key));
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.places.lock();
+        let turn = state
+            .queue
+            .iter()
+            .position(|turn| turn.number == self.number);
+        if let Some(turn) = turn.and_then(|at| state.queue.remove(at)) {
+            state.leave_queue(&turn.key);
         }
     }
 }
@@ -160,4 +259,110 @@ pub(super) fn shutting_down() -> Error {
         ErrorKind::Unavailable,
         "the service is shutting down: try again in some seconds",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on fails
+
+    use super::*;
+
+    fn admission(exports: usize, queued: usize) -> Arc<Admission> {
+        Arc::new(Admission {
+            places: Arc::new(Places(Mutex::new(State {
+                free: exports,
+                by_key: HashMap::new(),
+                queue: VecDeque::new(),
+                next: 0,
+                closed: false,
+            }))),
+            max_per_key: 4,
+            max_queued: queued,
+            patience: Duration::from_secs(60),
+        })
+    }
+
+    /// An export of a key that is in the queue when this returns.
+    async fn wait(
+        admission: &Arc<Admission>,
+        key: &'static str,
+    ) -> tokio::task::JoinHandle<Result<Place>> {
+        let before = admission.places.lock().queue.len();
+        let entering = admission.clone();
+        let task = tokio::spawn(async move { entering.enter(key).await });
+        while admission.places.lock().queue.len() == before {
+            tokio::task::yield_now().await;
+        }
+        task
+    }
+
+    fn in_queue(admission: &Admission) -> Vec<(u64, String)> {
+        let state = admission.places.lock();
+        let turns = state.queue.iter();
+        turns.map(|turn| (turn.number, turn.key.clone())).collect()
+    }
+
+    #[tokio::test]
+    async fn a_place_goes_to_the_key_with_the_fewest_exports_and_then_to_who_came_first() {
+        let admission = admission(3, 10);
+        let mut running = Vec::new();
+        for key in ["many", "many", "one"] {
+            running.push(admission.enter(key).await.unwrap());
+        }
+        let mut turns = Vec::new();
+        for key in ["many", "many", "one", "none", "none"] {
+            turns.push(wait(&admission, key).await);
+        }
+        assert!(
+            admission
+                .enter("many")
+                .await
+                .is_err_and(|error| error.kind() == ErrorKind::RateLimited)
+        );
+        let mut order = Vec::new();
+        for _ in 0..5 {
+            let before = in_queue(&admission);
+            drop(running.remove(0));
+            let after = in_queue(&admission);
+            let at = (0..before.len())
+                .find(|&at| after.get(at) != before.get(at))
+                .unwrap();
+            order.push(before[at].1.clone());
+            running.push(turns.remove(at).await.unwrap().unwrap());
+        }
+        assert_eq!(order, ["none", "many", "one", "none", "many"]);
+        drop(running);
+        let state = admission.places.lock();
+        assert_eq!(state.free, 3);
+        assert!(state.by_key.is_empty() && state.queue.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_leaves_the_queue_or_its_place_keeps_nothing() {
+        let admission = admission(1, 1);
+        let place = admission.enter("a").await.unwrap();
+        let waiting = wait(&admission, "b").await;
+        assert!(
+            admission
+                .enter("c")
+                .await
+                .is_err_and(|error| error.kind() == ErrorKind::Unavailable)
+        );
+        waiting.abort();
+        assert!(waiting.await.is_err());
+        assert!(in_queue(&admission).is_empty());
+        // One whose turn comes while it leaves gives the place back.
+        let (_, turn) = admission.places.lock().wait("b");
+        drop(turn);
+        drop(place);
+        assert_eq!(admission.places.lock().free, 1);
+        assert!(admission.places.lock().by_key.is_empty());
+        let place = admission.enter("a").await.unwrap();
+        let waiting = wait(&admission, "b").await;
+        admission.close();
+        assert!(waiting.await.unwrap().is_err());
+        assert!(admission.enter("a").await.is_err());
+        drop(place);
+        assert!(admission.places.lock().by_key.is_empty());
+    }
 }

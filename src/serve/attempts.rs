@@ -3,11 +3,15 @@
 //! A key is 128 random bits, so nobody guesses one; this keeps those who try from costing ClickHouse a query each. An
 //! address with too many failures behind it waits a second for every further attempt, and only so many may wait: a right key
 //! behind the same address is slower at first, but not locked out, and a key that was found lately does not wait at all.
+//! However many attempts an address makes at once, only so many are looked up together and the others take turns: right
+//! keys that come as a crowd are no failures, and wrong ones are known as such before the crowd is through.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::metrics::{self, Limit};
 use crate::config::masked;
@@ -18,6 +22,9 @@ const SLOWED: Duration = Duration::from_secs(1);
 
 /// Attempts of one address that may wait at once; one more is refused with 429.
 const MAX_SLOWED: u32 = 4;
+
+/// Keys that are looked up at once for one address.
+const MAX_AT_ONCE: usize = 8;
 
 /// Addresses that are told apart. All others share one place, so that their number is no way around the limit.
 const MAX_ADDRESSES: usize = 10_000;
@@ -36,13 +43,14 @@ struct Failures {
     level: f64,
     at: Instant,
     slowed: u32,
+    turns: Arc<Semaphore>,
 }
 
-/// An attempt whose outcome is not known yet. It counts as a failure until it is dropped, so that many at once count too.
+/// An attempt whose outcome is not known yet, in its turn.
 pub(super) struct Attempt<'a> {
     attempts: &'a Attempts,
     address: IpAddr,
-    failed: bool,
+    _turn: OwnedSemaphorePermit,
 }
 
 /// An attempt that waits.
@@ -67,29 +75,47 @@ impl Attempts {
             IpAddr::V4(_) => address,
             IpAddr::V6(_) => masked(address, IPV6_PREFIX),
         };
-        let (attempt, wait) = self.count(address)?;
-        if let Some(_slowed) = wait {
+        let (address, turns) = self.turns(address);
+        let turn = turns.acquire_owned().await;
+        let turn = turn.map_err(|error| Error::internal("nobody can wait").with_source(error))?;
+        if let Some(_slowed) = self.slow(address)? {
             tokio::time::sleep(SLOWED).await;
         }
-        Ok(attempt)
+        Ok(Attempt {
+            attempts: self,
+            address,
+            _turn: turn,
+        })
     }
 
-    fn count(&self, address: IpAddr) -> Result<(Attempt<'_>, Option<Slowed<'_>>)> {
+    /// The turns of an address, and the address that it counts as.
+    fn turns(&self, address: IpAddr) -> (IpAddr, Arc<Semaphore>) {
+        let mut by_address = self.lock();
+        let is_full = |by_address: &HashMap<_, _>| {
+            by_address.len() >= MAX_ADDRESSES && !by_address.contains_key(&address)
+        };
+        if is_full(&by_address) {
+            by_address.retain(|_, failures| {
+                failures.now(f64::from(self.per_minute)) > 0.0
+                    || Arc::strong_count(&failures.turns) > 1
+            });
+        }
+        let full = is_full(&by_address);
+        let address = if full { OTHERS } else { address };
+        let failures = by_address.entry(address).or_insert_with(Failures::none);
+        (address, failures.turns.clone())
+    }
+
+    /// How an attempt goes on whose turn it is: slowed, where so many of its address failed.
+    fn slow(&self, address: IpAddr) -> Result<Option<Slowed<'_>>> {
         let allowed = f64::from(self.per_minute);
         let mut by_address = self.lock();
-        if by_address.len() >= MAX_ADDRESSES && !by_address.contains_key(&address) {
-            by_address.retain(|_, failures| failures.now(allowed) > 0.0 || failures.slowed > 0);
+        // There while somebody has a turn.
+        let failures = by_address.entry(address).or_insert_with(Failures::none);
+        if failures.now(allowed) + 1.0 <= allowed {
+            return Ok(None);
         }
-        let full = by_address.len() >= MAX_ADDRESSES && !by_address.contains_key(&address);
-        let address = if full { OTHERS } else { address };
-        let failures = by_address.entry(address).or_insert_with(|| Failures {
-            level: 0.0,
-            at: Instant::now(),
-            slowed: 0,
-        });
-        let level = failures.now(allowed);
-        let is_slow = level + 1.0 > allowed;
-        if is_slow && failures.slowed >= MAX_SLOWED {
+        if failures.slowed >= MAX_SLOWED {
             metrics::limit_hit(Limit::FailedAttempts);
             return Err(Error::new(
                 ErrorKind::RateLimited,
@@ -97,18 +123,8 @@ impl Attempts {
             )
             .with_retry_after(super::respond::RETRY_AFTER_SECONDS));
         }
-        // Beyond the limit the level stays, or a stubborn client would wait for ever.
-        failures.level = (level + 1.0).min(allowed);
-        let attempt = Attempt {
-            attempts: self,
-            address,
-            failed: false,
-        };
-        let wait = is_slow.then(|| {
-            failures.slowed += 1;
-            Slowed(self, address)
-        });
-        Ok((attempt, wait))
+        failures.slowed += 1;
+        Ok(Some(Slowed(self, address)))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, Failures>> {
@@ -122,6 +138,15 @@ impl Attempts {
 const OTHERS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 impl Failures {
+    fn none() -> Self {
+        Self {
+            level: 0.0,
+            at: Instant::now(),
+            slowed: 0,
+            turns: Arc::new(Semaphore::new(MAX_AT_ONCE)),
+        }
+    }
+
     /// The level of now: `allowed` failures are forgotten in a minute.
     fn now(&mut self, allowed: f64) -> f64 {
         let forgotten = self.at.elapsed().as_secs_f64() / 60.0 * allowed;
@@ -133,19 +158,12 @@ impl Failures {
 
 impl Attempt<'_> {
     /// There is no such key.
-    pub(super) fn failed(mut self) {
-        self.failed = true;
+    pub(super) fn failed(self) {
         metrics::attempt_failed();
-    }
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        if self.failed {
-            return;
-        }
+        let allowed = f64::from(self.attempts.per_minute);
         if let Some(failures) = self.attempts.lock().get_mut(&self.address) {
-            failures.level = (failures.level - 1.0).max(0.0);
+            // Beyond the limit the level stays, or a stubborn client would wait for ever.
+            failures.level = (failures.now(allowed) + 1.0).min(allowed);
         }
     }
 }

@@ -47,18 +47,7 @@ impl Keys {
     ) -> Result<KeyRecord> {
         let plain = bearer(headers).ok_or_else(no_key)?;
         let hash = KeyHash::of(plain);
-        let record = match self.remembered(&hash) {
-            Some(record) => record,
-            None => {
-                let attempt = self.attempts.begin(client).await?;
-                let Some(record) = catalog.find_key(&hash).await? else {
-                    attempt.failed();
-                    return Err(unknown_key());
-                };
-                self.remember(hash, record.clone());
-                record
-            }
-        };
+        let record = self.find(catalog, hash, client).await?;
         if let Err(early) = self.rate.check_key(&record.id) {
             metrics::limit_hit(Limit::RequestsPerMinute);
             let wait = early.wait_time_from(DefaultClock::default().now());
@@ -68,6 +57,24 @@ impl Keys {
             )
             .with_retry_after(whole_seconds(wait)));
         }
+        Ok(record)
+    }
+
+    /// The record of a key, remembered or looked up.
+    async fn find(&self, catalog: &Catalog, hash: KeyHash, client: IpAddr) -> Result<KeyRecord> {
+        if let Some(record) = self.remembered(&hash) {
+            return Ok(record);
+        }
+        let attempt = self.attempts.begin(client).await?;
+        // Another request may have found it meanwhile.
+        if let Some(record) = self.remembered(&hash) {
+            return Ok(record);
+        }
+        let Some(record) = catalog.find_key(&hash).await? else {
+            attempt.failed();
+            return Err(unknown_key());
+        };
+        self.remember(hash, record.clone());
         Ok(record)
     }
 

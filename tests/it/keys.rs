@@ -210,3 +210,28 @@ async fn forwarded_addresses_of_strangers_are_not_believed() {
         assert_eq!(answer.status, 200);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn right_keys_that_come_as_a_crowd_are_no_attempts() {
+    let database = database().await;
+    insert::website(&database, "site_demo").await;
+    let mut settings = config(&database.config);
+    settings.failed_attempts_per_minute = 2.try_into().expect("not none");
+    let service = TestService::start_with(settings).await;
+    let catalog = Catalog::new(&database.config);
+    let mut keys = Vec::new();
+    for _ in 0..40 {
+        keys.push(catalog.create_key(&[], "crowd").await.expect("a key"));
+    }
+    let crowd = keys.iter().map(|key| from(&service, "203.0.113.1", key));
+    for (answer, _) in futures_util::future::join_all(crowd).await {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    // Wrong ones that come as one are.
+    let crowd = (0..40).map(|_| from(&service, "203.0.113.1", WRONG));
+    let answers = futures_util::future::join_all(crowd).await;
+    let looked_up = answers.iter().filter(|(answer, _)| answer.status == 401);
+    assert!(looked_up.count() <= 14);
+    let refused = answers.iter().filter(|(answer, _)| answer.status == 429);
+    assert!(refused.count() >= 26);
+}
