@@ -112,6 +112,7 @@ async fn serve(demo: &Demo) -> Result<()> {
         Service::new(demo.config.clone())?,
         listener,
         shutdown_signal(),
+        shutdown_signal(),
     )
     .await
 }

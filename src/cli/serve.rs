@@ -42,7 +42,8 @@ pub(super) async fn run(_args: ServeArgs, config: Config) -> Result<()> {
     let listener = listen(&config).await?;
     let address = listener.local_addr().unwrap_or(config.listen);
     eprintln!("rowspout listens on {}", url(&config, address));
-    serve::run(service, listener, shutdown_signal()).await
+    // A second signal ends what the first one lets finish.
+    serve::run(service, listener, shutdown_signal(), shutdown_signal()).await
 }
 
 /// Where the service is.

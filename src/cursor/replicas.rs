@@ -48,10 +48,14 @@ impl Replica {
     /// Says that it failed: it is left alone for a while.
     pub(super) fn failed(&self, error: &Error) {
         *self.left_until() = Some(Instant::now() + self.pause);
+        self.count(1);
+        tracing::warn!(replica = self.url(), %error, "a replica failed");
+    }
+
+    fn count(&self, failures: u64) {
         let (_, place) = self.url().split_once("://").unwrap_or_default();
         let place = place.split('/').next().unwrap_or_default();
-        counter!(REPLICA_FAILURES, "replica" => place.to_owned()).increment(1);
-        tracing::warn!(replica = self.url(), %error, "a replica failed");
+        counter!(REPLICA_FAILURES, "replica" => place.to_owned()).increment(failures);
     }
 
     /// When it may be asked again; `None` where that is now.
@@ -81,13 +85,16 @@ impl Replicas {
     /// Sends nothing. One that failed is left alone for `pause`.
     pub fn new(clickhouse: &ClickHouse, pause: Duration) -> Arc<Self> {
         let replica = |clickhouse: ClickHouse| {
-            Arc::new(Replica {
+            let replica = Replica {
                 client: clickhouse.client(),
                 clickhouse,
                 facts: OnceCell::new(),
                 left_until: Mutex::default(),
                 pause,
-            })
+            };
+            // Its first failure is seen as an increase.
+            replica.count(0);
+            Arc::new(replica)
         };
         Arc::new(Self(clickhouse.replicas().map(replica).collect()))
     }

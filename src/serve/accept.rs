@@ -23,18 +23,28 @@ const REFUSAL: Duration = Duration::from_secs(1);
 /// Serves the listener until `shutdown` resolves and for as long afterwards as exports run, at most the grace period.
 ///
 /// From the signal on `/readyz` says 503. New exports are still taken for `drain_seconds`, then refused with 503; the listener
-/// stays open until the last export has ended, so that whoever asks gets an answer and not a closed port.
+/// stays open until the last export has ended, so that whoever asks gets an answer and not a closed port. When `at_once`
+/// resolves, whatever still runs is aborted.
 pub(super) async fn serve(
     service: &Arc<Service>,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
+    at_once: impl Future<Output = ()>,
 ) -> Result<()> {
+    let mut at_once = std::pin::pin!(at_once);
     let mut connections = Connections::new(service);
     connections.accept_until(&listener, shutdown).await;
     service.draining.store(true, Ordering::Relaxed);
+    let mut hurried = false;
     if !service.config.drain.is_zero() {
         let lead = tokio::time::sleep(service.config.drain);
-        connections.accept_until(&listener, lead).await;
+        let lead = async {
+            tokio::select! {
+                () = lead => false,
+                () = &mut at_once => true,
+            }
+        };
+        hurried = connections.accept_until(&listener, lead).await;
     }
     service.admission.close();
     // Idle connections close, busy ones do so behind their answer. Those that come later get theirs as well.
@@ -48,15 +58,22 @@ pub(super) async fn serve(
             () = late.accept_until(&listener, std::future::pending()) => {}
         }
     };
-    if tokio::time::timeout(grace, finished).await.is_ok() {
-        return Ok(());
-    }
+    let hurry = async {
+        if !hurried {
+            at_once.await;
+        }
+    };
+    let when = tokio::select! {
+        biased;
+        () = finished => return Ok(()),
+        () = hurry => "when the second signal came".to_owned(),
+        () = tokio::time::sleep(grace) => format!("{} seconds after the signal", grace.as_secs()),
+    };
     let running = connections.tasks.len();
     service.aborting.store(true, Ordering::Relaxed);
     connections.tasks.shutdown().await;
     Err(Error::internal(format!(
-        "{running} connections were still busy {} seconds after the signal and were aborted",
-        grace.as_secs()
+        "{running} connections were still busy {when} and were aborted"
     )))
 }
 
@@ -76,11 +93,11 @@ impl Connections {
         }
     }
 
-    async fn accept_until(&mut self, listener: &TcpListener, end: impl Future<Output = ()>) {
+    async fn accept_until<T>(&mut self, listener: &TcpListener, end: impl Future<Output = T>) -> T {
         let mut end = std::pin::pin!(end);
         loop {
             tokio::select! {
-                () = &mut end => return,
+                end = &mut end => return end,
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => self.begin(stream, peer),
                     Err(error) => {

@@ -129,12 +129,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 type ResponseFuture =
     Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send + 'static>>;
 
+/// Answers a request, which counts as busy until its body has been sent or given up.
 fn answer(
     service: &Arc<Service>,
     peer: SocketAddr,
+    busy: &guard::Busy,
     mut request: Request<Incoming>,
 ) -> ResponseFuture {
-    let service = service.clone();
+    let (service, busy) = (service.clone(), busy.begin());
     request.extensions_mut().insert(Peer(peer));
     for (name, value) in request.headers_mut() {
         // Whoever prints a header, no library prints the key.
@@ -142,7 +144,10 @@ fn answer(
             value.set_sensitive(true);
         }
     }
-    Box::pin(async move { Ok(router::route(&service, request).await) })
+    Box::pin(async move {
+        let response = router::route(&service, request).await;
+        Ok(response.map(|body| body.holding(busy)))
+    })
 }
 
 async fn serve_http1(
@@ -154,14 +159,7 @@ async fn serve_http1(
     let (head, stall) = (service.config.head, service.config.stall);
     let busy = guard::Busy::default();
     let io = Guard::new(TokioIo::new(stream), busy.clone(), stall);
-    let handler = service_fn(move |request| {
-        let busy = busy.begin();
-        let response = answer(&service, peer, request);
-        Box::pin(async move {
-            let response = response.await;
-            response.map(|response| response.map(|body| body.holding(busy)))
-        }) as ResponseFuture
-    });
+    let handler = service_fn(move |request| answer(&service, peer, &busy, request));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head)
@@ -201,8 +199,10 @@ async fn serve_http2(
     peer: SocketAddr,
     draining: &mut watch::Receiver<bool>,
 ) -> Result<(), hyper::Error> {
-    let stall = service.config.stall;
-    let handler = service_fn(move |request| answer(&service, peer, request));
+    let (head, stall) = (service.config.head, service.config.stall);
+    let mut idleness = guard::Idleness::default();
+    let busy = idleness.busy();
+    let handler = service_fn(move |request| answer(&service, peer, &busy, request));
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(HTTP2_PING)
@@ -212,13 +212,25 @@ async fn serve_http2(
             handler,
         );
     let mut connection = std::pin::pin!(connection);
+    // As over HTTP/1.1, a connection without a request is closed in the time that a request's head may take.
+    let mut look = tokio::time::interval(head);
     let mut drained = false;
+    let mut closing = false;
     loop {
         tokio::select! {
             result = connection.as_mut() => return result,
             _ = draining.wait_for(|draining| *draining), if !drained => {
                 drained = true;
                 connection.as_mut().graceful_shutdown();
+            }
+            _ = look.tick() => match (idleness.lasts(), closing) {
+                (false, _) => {}
+                (true, false) => {
+                    closing = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                // It does not answer to that.
+                (true, true) => return Ok(()),
             }
         }
     }

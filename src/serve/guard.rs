@@ -25,6 +25,14 @@ use crate::error::{Error, ErrorKind};
 #[derive(Clone, Default)]
 pub(super) struct Busy(Arc<AtomicUsize>);
 
+/// Whether a connection carries requests, looked at now and then.
+#[derive(Default)]
+pub(super) struct Idleness {
+    busy: Busy,
+    /// Whether it carried none when it was looked at last.
+    was_idle: bool,
+}
+
 /// One request that is being answered, until its body is dropped.
 pub(super) struct Answering(Arc<AtomicUsize>);
 
@@ -33,6 +41,19 @@ impl Busy {
     pub(super) fn begin(&self) -> Answering {
         self.0.fetch_add(1, Ordering::Relaxed);
         Answering(self.0.clone())
+    }
+}
+
+impl Idleness {
+    /// The requests of the connection, to be counted.
+    pub(super) fn busy(&self) -> Busy {
+        self.busy.clone()
+    }
+
+    /// Whether it carries none, now as the last time.
+    pub(super) fn lasts(&mut self) -> bool {
+        let is_idle = self.busy.0.load(Ordering::Relaxed) == 0;
+        is_idle & std::mem::replace(&mut self.was_idle, is_idle)
     }
 }
 

@@ -69,6 +69,8 @@ impl Service {
     ///
     /// The metrics cannot be set up, or the files of `tls_cert` and `tls_key` cannot be used.
     pub fn new(config: Config) -> Result<Arc<Self>> {
+        // Before whatever counts.
+        let metrics = metrics::Metrics::install()?;
         let server = Server::new(&config);
         Ok(Arc::new(Self {
             catalog: Catalog::over(server.replicas().clone()),
@@ -82,7 +84,7 @@ impl Service {
                 config.replica_pause,
             ),
             log: LogWriter::new(metrics::log_failed),
-            metrics: metrics::Metrics::install()?,
+            metrics,
             tls: config.tls.as_ref().map(tls::Tls::load).transpose()?,
             draining: AtomicBool::new(false),
             aborting: AtomicBool::new(false),
@@ -105,7 +107,8 @@ impl Service {
     }
 }
 
-/// Serves the listener until `shutdown` resolves, then finishes the exports in flight within the grace period.
+/// Serves the listener until `shutdown` resolves, then finishes the exports in flight within the grace period, which ends
+/// early when `at_once` resolves.
 ///
 /// # Errors
 ///
@@ -114,6 +117,7 @@ pub async fn run(
     service: Arc<Service>,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
+    at_once: impl Future<Output = ()>,
 ) -> Result<()> {
     let state = service.clone();
     let running = move || state.registry.running();
@@ -122,7 +126,7 @@ pub async fn run(
         service.config.heartbeat,
         running,
     );
-    let result = accept::serve(&service, listener, shutdown).await;
+    let result = accept::serve(&service, listener, shutdown, at_once).await;
     service.aborting.store(true, Ordering::Relaxed);
     // Exports whose connections are gone notice it at once, but in tasks of their own.
     let ended = Instant::now();

@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::support::insert::traffic;
+use crate::support::process::Process;
 use crate::support::service::{Answer, TestService, config};
 use crate::support::{TestDatabase, clickhouse};
 
@@ -212,6 +213,61 @@ async fn uris_headers_and_connections_have_the_bounds_of_the_settings() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
+/// The bounds of [`uris_headers_and_connections_have_the_bounds_of_the_settings`] over HTTP/2, which has no head of a fixed form.
+#[tokio::test(flavor = "multi_thread")]
+async fn uris_and_headers_have_their_bounds_over_http2_too() {
+    let database = clickhouse().await;
+    let mut settings = config(&database.config);
+    settings.max_uri_bytes = 600;
+    settings.max_header_bytes = 700;
+    let service = TestService::start_without_key(settings, String::new()).await;
+    let client = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http();
+    for (uri, header, status) in [(600, 600, 200), (601, 600, 414), (600, 701, 431)] {
+        let path = format!("/healthz?{}", "a".repeat(uri - "/healthz?".len()));
+        let request = Request::get(format!("http://{}{path}", service.address))
+            .header("x-a", "b".repeat(header))
+            .body(Empty::<Bytes>::new())
+            .expect("a request");
+        let answer = client.request(request).await.expect("an answer");
+        assert_eq!(answer.status(), status, "{uri} {header}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http2_connection_without_requests_is_closed_and_one_with_an_export_is_not() {
+    let database = traffic(2_000_000).await;
+    let mut settings = config(&database.config);
+    settings.head = Duration::from_millis(200);
+    let service = TestService::start_with(settings).await;
+    let open = || async {
+        let stream = TcpStream::connect(service.address).await.expect("one");
+        let io = hyper_util::rt::TokioIo::new(stream);
+        let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+            .await
+            .expect("HTTP/2");
+        (sender, tokio::spawn(connection))
+    };
+    let (_idle, ended): (hyper::client::conn::http2::SendRequest<Empty<Bytes>>, _) = open().await;
+    let (mut busy, mut serving) = open().await;
+    let request = Request::get(format!(
+        "http://{}/api/websites/site_demo/export?{LONG}",
+        service.address
+    ))
+    .header("authorization", format!("Bearer {}", service.key))
+    .body(Empty::<Bytes>::new())
+    .expect("a request");
+    let response = busy.send_request(request).await.expect("a head");
+    assert_eq!(response.status(), 200);
+    let _ = ended.await.expect("a task");
+    // Several looks later the export still runs, and is taken.
+    let still = tokio::time::timeout(Duration::from_secs(2), &mut serving).await;
+    assert!(still.is_err(), "a connection with an export was closed");
+    let body = http_body_util::BodyExt::collect(response.into_body()).await;
+    assert!(body.is_ok_and(|body| body.to_bytes().len() > 1_000_000));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_is_told_to_stop_says_so_first_and_refuses_what_is_new() {
     let database = traffic(2_000_000).await;
@@ -247,6 +303,35 @@ async fn a_service_that_is_told_to_stop_says_so_first_and_refuses_what_is_new() 
     let address = service.address;
     service.stopped().await.expect("a clean stop");
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_what_the_first_lets_finish() {
+    let database = traffic(2_000_000).await;
+    let settings = [("ROWSPOUT_GRACE_SECONDS", "3600")];
+    let mut service = Process::serve(&database, &settings).await;
+    let mut export = TcpStream::connect(service.address).await.expect("one");
+    let request = format!(
+        "GET /api/websites/site_demo/export?{LONG} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+        service.key
+    );
+    export.write_all(request.as_bytes()).await.expect("sent");
+    let mut body = vec![0; 1_024];
+    export.read_exact(&mut body).await.expect("a head");
+    assert!(body.starts_with(b"HTTP/1.1 200"));
+    service.tell_to_stop();
+    let readyz = || async { service.http.get("/readyz").await.status };
+    while readyz().await != 503 {}
+    assert!(service.is_alive());
+    service.stop().await;
+    let _ = export.read_to_end(&mut body).await;
+    assert!(!body.ends_with(b"0\r\n\r\n"), "a part that looks whole");
+    assert!(
+        service.said().contains("second signal"),
+        "{}",
+        service.said()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,9 +21,6 @@ use crate::compression::decode;
 use crate::support::command::rowspout;
 use crate::support::service::{TestService, config};
 
-/// How many addresses of ClickHouse Rowspout knows.
-const REPLICAS: usize = 1;
-
 /// Longer than anything waits: what takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -32,6 +29,15 @@ const QUERY_SECONDS: u64 = 20;
 
 /// What the client took nothing for is given up, in seconds.
 const STALL_SECONDS: u64 = 2;
+
+/// How long ClickHouse may send nothing, in seconds.
+const SILENCE_SECONDS: u64 = 2;
+
+/// Before an export is taken up again, in milliseconds.
+const PAUSE_MS: u64 = 20;
+
+/// How long a replica that failed is left alone: what befalls one export is nothing to the next.
+const REPLICA_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long an export may go on after its client has gone.
 const NOTICE: Duration = Duration::from_secs(20);
@@ -62,23 +68,24 @@ struct Leading {
 
 impl Engines {
     /// Kills the engine that a proxy leads to, and leads an only one to the other.
-    fn kill(&self, world: &World, proxy: usize) {
+    fn kill(&self, world: &World, proxy: usize, replicas: usize) {
         let Leading { proxy, engine } = &self.0[proxy];
         let killed = engine.load(Ordering::SeqCst);
         world.kill(killed);
-        if self.0.len() == 1 {
+        if replicas == 1 {
             engine.store(1 - killed, Ordering::SeqCst);
             proxy.turn_to(&world.address(1 - killed));
         }
     }
 
-    /// Starts again what was killed.
+    /// Starts again what was killed, and leads each to an engine of its own.
     fn revive(&self, world: &World) {
+        let mut turned = self.0[0].engine.load(Ordering::SeqCst);
         for Leading { proxy, engine } in &self.0 {
-            let engine = engine.load(Ordering::SeqCst);
-            world.revive(engine);
-            world.revive(1 - engine);
-            proxy.turn_to(&world.address(engine));
+            world.revive(turned);
+            engine.store(turned, Ordering::SeqCst);
+            proxy.turn_to(&world.address(turned));
+            turned = 1 - turned;
         }
     }
 }
@@ -90,11 +97,11 @@ struct Ran {
 }
 
 impl Lane {
-    /// A lane that reads from an engine, or from it and the other.
+    /// A lane that reads from an engine, or from it and the other where an export knows two.
     pub(crate) async fn new(world: &Arc<World>, engine: usize) -> Self {
         let server = Arc::<Board>::default();
         let mut engines = Vec::new();
-        for number in 0..REPLICAS {
+        for number in 0..2 {
             let engine = (engine + number) % 2;
             let proxy = Proxy::start(number, &world.address(engine), &server).await;
             engines.push(Leading {
@@ -111,9 +118,9 @@ impl Lane {
         }
     }
 
-    /// How Rowspout reaches ClickHouse.
-    fn clickhouse(&self) -> ClickHouse {
-        let urls = self.engines.0.iter();
+    /// How Rowspout reaches ClickHouse, by so many addresses.
+    fn clickhouse(&self, replicas: usize) -> ClickHouse {
+        let urls = self.engines.0.iter().take(replicas);
         let urls = urls.map(|each| format!("http://{}", each.proxy.address));
         clickhouse(&urls.collect::<Vec<_>>().join(","))
     }
@@ -133,7 +140,7 @@ impl Lane {
         let play = Play {
             fault: fault.clone(),
             lengths,
-            on_kill: (fault.kind == Kind::Kill).then(|| self.on_kill()),
+            on_kill: (fault.kind == Kind::Kill).then(|| self.on_kill(fault.export.replicas)),
         };
         let (ran, report) = self.run(&fault.export, fault.end, Some(play)).await;
         if fault.kind == Kind::Kill {
@@ -158,9 +165,9 @@ impl Lane {
         Ok((outcome, report.hits > 0))
     }
 
-    fn on_kill(&self) -> OnKill {
+    fn on_kill(&self, replicas: usize) -> OnKill {
         let (world, engines) = (self.world.clone(), self.engines.clone());
-        Arc::new(move |proxy| engines.kill(&world, proxy))
+        Arc::new(move |proxy| engines.kill(&world, proxy, replicas))
     }
 
     async fn revive(&self) {
@@ -240,17 +247,21 @@ impl Lane {
             wire,
             compression,
             parallel,
+            replicas,
             impatient,
             ..
         } = *export;
         let key = service_key(export);
         if !self.services.contains_key(&key) {
-            let mut settings = config(&self.clickhouse());
+            let mut settings = config(&self.clickhouse(replicas));
             settings.wire = wire;
             settings.wire_compression = compression;
             settings.parallel = parallel;
             settings.max_query = Duration::from_secs(query_seconds(impatient));
             settings.stall = Duration::from_secs(STALL_SECONDS);
+            settings.silence = Duration::from_secs(SILENCE_SECONDS);
+            settings.resume_pause = Duration::from_millis(PAUSE_MS);
+            settings.replica_pause = REPLICA_PAUSE;
             let service = TestService::start_without_key(settings, self.world.key.clone()).await;
             let proxy = Proxy::start(0, &service.address.to_string(), &self.client).await;
             self.services.insert(key.clone(), Served { service, proxy });
@@ -288,7 +299,7 @@ impl Lane {
     /// `rowspout export` into a folder of its own.
     async fn command(&self, export: &Ask) -> Ran {
         let folder = tempfile::tempdir().unwrap();
-        let mut command = rowspout(&self.clickhouse());
+        let mut command = rowspout(&self.clickhouse(export.replicas));
         command
             .current_dir(folder.path())
             .args(["export", "--site", export.site, "--format", export.format])
@@ -297,6 +308,8 @@ impl Lane {
             .env("ROWSPOUT_WIRE", export.wire.as_str())
             .env("ROWSPOUT_WIRE_COMPRESSION", export.compression.as_str())
             .env("ROWSPOUT_PARALLEL", export.parallel.to_string())
+            .env("ROWSPOUT_SILENCE_SECONDS", SILENCE_SECONDS.to_string())
+            .env("ROWSPOUT_RESUME_PAUSE_MS", PAUSE_MS.to_string())
             .env(
                 "ROWSPOUT_MAX_QUERY_SECONDS",
                 query_seconds(export.impatient).to_string(),
@@ -333,10 +346,11 @@ fn service_key(export: &Ask) -> String {
         wire,
         compression,
         parallel,
+        replicas,
         impatient,
         ..
     } = export;
-    format!("{wire:?} {compression:?} {parallel} {impatient}")
+    format!("{wire:?} {compression:?} {parallel} {replicas} {impatient}")
 }
 
 /// What `rowspout export` wrote, if its receipt is that file's.

@@ -130,6 +130,8 @@ pub(crate) struct Ask {
     pub(crate) wire: Wire,
     pub(crate) compression: WireCompression,
     pub(crate) parallel: usize,
+    /// How many addresses of ClickHouse Rowspout knows.
+    pub(crate) replicas: usize,
     /// Whether a query may only take a second.
     pub(crate) impatient: bool,
 }
@@ -285,6 +287,7 @@ impl Fault {
                 wire: Wire::RowBinary,
                 compression: WireCompression::Zstd,
                 parallel: 1,
+                replicas: 1,
                 impatient: false,
             },
         }
@@ -306,6 +309,7 @@ impl Fault {
                 wire: Wire::RowBinary,
                 compression,
                 parallel: 1,
+                replicas: 1,
                 impatient: false,
             },
         }
@@ -393,6 +397,7 @@ fn ask(random: &mut Random) -> Ask {
             _ => WireCompression::None,
         },
         parallel: random.one_of(&[1, 3]),
+        replicas: random.one_of(&[1, 2]),
         impatient: false,
     }
 }

@@ -68,12 +68,17 @@ impl Process {
         self.child.try_wait().expect("a state").is_none()
     }
 
-    /// Tells it to stop and waits until it has.
-    pub(crate) async fn stop(&mut self) {
+    /// Tells it to stop.
+    pub(crate) fn tell_to_stop(&self) {
         let told = Command::new("kill")
             .args(["-TERM", &self.id().to_string()])
             .status();
         assert!(told.expect("kill runs").success());
+    }
+
+    /// Tells it to stop and waits until it has.
+    pub(crate) async fn stop(&mut self) {
+        self.tell_to_stop();
         let begun = Instant::now();
         while self.is_alive() {
             assert!(begun.elapsed() < Duration::from_secs(60), "it does not end");

@@ -96,9 +96,11 @@ impl TestService {
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel::<()>();
         let service = Service::new(config).expect("a service");
-        let running = tokio::spawn(serve::run(service, listener, async {
+        let shutdown = async {
             let _ = stopped.await;
-        }));
+        };
+        let running = serve::run(service, listener, shutdown, std::future::pending());
+        let running = tokio::spawn(running);
         Self {
             address,
             key,
