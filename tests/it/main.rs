@@ -25,6 +25,7 @@ mod regression;
 mod replicas;
 mod schema;
 mod secrets;
+mod settings;
 mod support;
 mod tls;
 mod values;
