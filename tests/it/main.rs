@@ -28,5 +28,6 @@ mod secrets;
 mod settings;
 mod support;
 mod tls;
+mod users;
 mod values;
 mod wire_compression;
