@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, none with logic of its own.
 
 mod appearing;
+mod check;
 mod demo;
 mod engine;
 mod export;
@@ -50,6 +51,8 @@ enum Command {
     Export(export::ExportArgs),
     /// Says whether a file is the one that a receipt speaks of
     Verify(verify::VerifyArgs),
+    /// Looks whether ClickHouse is as exports need it, and says what to do where it is not
+    Check,
 }
 
 /// Settings that every command understands. The password has no flag: other users could read it in the process list.
@@ -136,6 +139,7 @@ pub fn run() -> Result<()> {
             Command::Load(args) => load::run(args, &config).await,
             Command::Export(args) => export::run(args, &config).await,
             Command::Verify(args) => verify::run(args).await,
+            Command::Check => check::run(&config).await,
         };
         orders_taken().await;
         result

@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failing test may panic
 
 mod catalog;
+mod check;
 mod cli;
 mod codec;
 mod codec_parquet;
