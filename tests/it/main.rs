@@ -27,6 +27,7 @@ mod replicas;
 mod schema;
 mod secrets;
 mod settings;
+mod shell;
 mod support;
 mod tls;
 mod users;

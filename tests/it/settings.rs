@@ -82,7 +82,10 @@ fn what_has_no_default_is_shown_by_example_and_says_so() {
         .filter(|(name, _)| WITHOUT_DEFAULT.contains(name))
         .collect();
     assert_eq!(examples.len(), WITHOUT_DEFAULT.len());
-    let text: String = examples.iter().map(|(_, line)| format!("{line}\n")).collect();
+    let text: String = examples
+        .iter()
+        .map(|(_, line)| format!("{line}\n"))
+        .collect();
     let example = resolved(&text);
     for (name, line) in &examples {
         let others: String = examples
