@@ -8,6 +8,7 @@ mod cli;
 mod codec;
 mod codec_parquet;
 mod compression;
+mod deploy;
 mod engine;
 mod failures;
 mod faults;
