@@ -9,6 +9,7 @@ mod codec;
 mod codec_parquet;
 mod compression;
 mod deploy;
+mod docs;
 mod engine;
 mod failures;
 mod faults;
