@@ -38,6 +38,8 @@ pub mod catalog;
 
 pub mod schema;
 
+pub mod check;
+
 pub mod load;
 
 pub mod engine;

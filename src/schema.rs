@@ -12,6 +12,9 @@ pub const TABLES: &str = include_str!("../schema/tables.sql");
 /// The statements that create the tables on every server of a cluster that is called `rowspout`.
 pub const CLUSTER_TABLES: &str = include_str!("../schema/cluster/tables.sql");
 
+/// The statements that create the users that Rowspout runs as, with what they need and no more.
+pub const USERS: &str = include_str!("../schema/users.sql");
+
 /// The statement that makes the demo's traffic, with the parameters `site`, `events`, `start` and `end`.
 pub const DEMO: &str = include_str!("../schema/demo.sql");
 
@@ -97,6 +100,23 @@ pub fn statements(sql: &str) -> impl Iterator<Item = &str> {
             .lines()
             .any(|line| !line.is_empty() && !line.starts_with("--"))
     })
+}
+
+/// The columns that a table of [`TABLES`] has, name and type; none where it is not one of them.
+pub fn columns(table: &str) -> Vec<(&'static str, &'static str)> {
+    let statement = statements(TABLES).find(|statement| created_table(statement) == Some(table));
+    let lines = statement.unwrap_or_default().lines();
+    lines
+        .skip_while(|line| *line != "(")
+        .skip(1)
+        .take_while(|line| *line != ")")
+        .filter_map(|line| line.trim().split_once(' '))
+        .filter(|(name, _)| *name != "INDEX")
+        .map(|(name, rest)| {
+            let end = [" DEFAULT ", " COMMENT "].map(|word| rest.find(word).unwrap_or(rest.len()));
+            (name, rest[..end[0].min(end[1])].trim())
+        })
+        .collect()
 }
 
 /// The table that a statement creates.

@@ -17,6 +17,10 @@ pub(super) struct EngineArgs {
     #[arg(long, value_name = "DIR")]
     path: PathBuf,
 
+    /// ClickHouse's own configuration file; its `users_config` may give the user `default` a profile and fewer rights
+    #[arg(long, value_name = "FILE")]
+    server_config: Option<PathBuf>,
+
     /// Password that clients must send; better given by the environment, which other users cannot see
     #[arg(
         long,
@@ -46,6 +50,7 @@ pub(super) fn run(arguments: EngineArgs, libchdb: Option<PathBuf>) -> Result<()>
         listen: arguments.listen,
         path: arguments.path,
         libchdb,
+        server_config: arguments.server_config,
         password: arguments.password.filter(|password| !password.is_empty()),
         max_queries: arguments.max_queries,
         stop_on_stdin_close: arguments.stop_on_stdin_close,

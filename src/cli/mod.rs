@@ -1,11 +1,14 @@
 //! The command line: one file a subcommand, none with logic of its own.
 
 mod appearing;
+mod check;
+mod completions;
 mod demo;
 mod engine;
 mod export;
 mod key;
 mod load;
+mod man;
 mod outlet;
 mod schema;
 mod serve;
@@ -50,6 +53,12 @@ enum Command {
     Export(export::ExportArgs),
     /// Says whether a file is the one that a receipt speaks of
     Verify(verify::VerifyArgs),
+    /// Looks whether ClickHouse is as exports need it, and says what to do where it is not
+    Check,
+    /// Prints a script that makes a shell complete commands and flags
+    Completions(completions::CompletionsArgs),
+    /// Prints the manual page
+    Man(man::ManArgs),
 }
 
 /// Settings that every command understands. The password has no flag: other users could read it in the process list.
@@ -112,6 +121,9 @@ pub fn run() -> Result<()> {
     let cli = Cli::parse();
     log_to_stderr()?;
     let own = match &cli.command {
+        // These two need no settings, and work where a settings file is broken.
+        Command::Completions(args) => return completions::run(args),
+        Command::Man(args) => return man::run(args),
         Command::Demo(args) => args.settings(),
         Command::Serve(args) => args.settings(),
         _ => Layer::default(),
@@ -129,13 +141,15 @@ pub fn run() -> Result<()> {
         let result = match cli.command {
             Command::Demo(args) => demo::run(args, config).await,
             Command::Serve(args) => serve::run(args, config).await,
-            Command::Engine(_) => Ok(()), // ran above
+            // These ran above.
+            Command::Engine(_) | Command::Completions(_) | Command::Man(_) => Ok(()),
             Command::Schema(args) => schema::run(args, &config).await,
             Command::Site(args) => site::run(args, &config).await,
             Command::Key(args) => key::run(args, &config).await,
             Command::Load(args) => load::run(args, &config).await,
             Command::Export(args) => export::run(args, &config).await,
             Command::Verify(args) => verify::run(args).await,
+            Command::Check => check::run(&config).await,
         };
         orders_taken().await;
         result

@@ -20,6 +20,8 @@ enum Action {
     Apply,
     /// Prints the SQL
     Print,
+    /// Prints the SQL of the users that Rowspout runs as: one that reads, one that keeps the log
+    Users,
 }
 
 pub(super) async fn run(args: SchemaArgs, config: &Config) -> Result<()> {
@@ -40,6 +42,7 @@ pub(super) async fn run(args: SchemaArgs, config: &Config) -> Result<()> {
                 eprintln!("there already in {place}: {}", applied.present.join(", "));
             }
         }
+        Action::Users => print(format_args!("{}", schema::USERS.trim_end()))?,
         Action::Print => print(format_args!("{}", schema::TABLES.trim_end()))?,
     }
     Ok(())

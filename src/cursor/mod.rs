@@ -12,10 +12,11 @@ mod kill;
 mod patience;
 mod plan;
 mod ranges;
+mod rehearsal;
 mod replay;
 mod replicas;
 mod rows;
-mod table;
+pub(crate) mod table;
 mod unhex;
 
 pub use self::clickhouse::{How, Proof, Server};

@@ -16,11 +16,64 @@ pub(super) struct TableFacts {
     pub(super) has_parts: bool,
 }
 
+/// A column of a table as ClickHouse describes it, with the table's engine.
 #[derive(clickhouse::Row, Deserialize)]
-struct Described {
-    name: String,
-    column_type: String,
-    engine: String,
+pub(crate) struct Described {
+    pub(crate) name: String,
+    pub(crate) column_type: String,
+    pub(crate) engine: String,
+}
+
+/// The columns of a table, none where there is no such table or the user may not see it.
+///
+/// # Errors
+///
+/// ClickHouse's own, or that it did not answer in time.
+pub(crate) async fn describe(
+    client: &clickhouse::Client,
+    url: &str,
+    database: &str,
+    name: &str,
+) -> Result<Vec<Described>> {
+    let query = client
+        .query_raw(
+            "SELECT name, type AS column_type, ifNull((SELECT any(engine) FROM system.tables \
+             WHERE database = {database:String} AND name = {name:String}), '') AS engine \
+             FROM system.columns WHERE database = {database:String} AND table = {name:String}",
+        )
+        .param("database", database)
+        .param("name", name);
+    failure::in_time(query.fetch_all::<Described>(), url).await
+}
+
+/// A column that would be read wrongly.
+pub(crate) struct Misfit {
+    pub(crate) column: &'static str,
+    /// Its type, or `missing`.
+    pub(crate) found: String,
+    /// The type that exports need.
+    pub(crate) wanted: &'static str,
+}
+
+/// The columns of events that are missing or of a type that would be read wrongly.
+pub(crate) fn misfits(described: &[Described]) -> impl Iterator<Item = Misfit> {
+    let text = TEXT_COLUMNS.map(|name| -> Wanted { (name, is_text, "String") });
+    let columns = WANTED.into_iter().chain(text);
+    columns.filter_map(|(column, serves, wanted)| {
+        let found = column_type(described, column);
+        (!serves(found)).then(|| Misfit {
+            column,
+            found: found.to_owned(),
+            wanted,
+        })
+    })
+}
+
+fn column_type<'d>(described: &'d [Described], column: &str) -> &'d str {
+    described
+        .iter()
+        .find(|described| described.name == column)
+        .map_or("missing", |described| described.column_type.as_str())
 }
 
 /// A column, whether a type serves, and what to say where it doesn't.
@@ -91,23 +144,10 @@ impl Server {
             .table
             .split_once('.')
             .unwrap_or((&self.database, &self.table));
-        let query = || {
-            replica
-            .client
-            .query_raw(
-                "SELECT name, type AS column_type, ifNull((SELECT any(engine) FROM system.tables \
-                 WHERE database = {database:String} AND name = {name:String}), '') AS engine \
-                 FROM system.columns WHERE database = {database:String} AND table = {name:String}",
-            )
-            .param("database", database)
-            .param("name", name)
-            .fetch_all::<Described>()
-        };
-        let described = match failure::in_time(query(), replica.url()).await {
+        let describe = || describe(&replica.client, replica.url(), database, name);
+        let described = match describe().await {
             // A connection that was kept may be closed by the time that it is used again.
-            Err(error) if error.kind() == ErrorKind::Unavailable => {
-                failure::in_time(query(), replica.url()).await?
-            }
+            Err(error) if error.kind() == ErrorKind::Unavailable => describe().await?,
             described => described?,
         };
         let Some(first) = described.first() else {
@@ -116,27 +156,21 @@ impl Server {
                  events_table"
             )));
         };
-        let has_parts = first.engine.ends_with("MergeTree");
-        let text = TEXT_COLUMNS.map(|name| -> Wanted { (name, is_text, "String") });
-        let mut nullable = Vec::new();
-        for (column, serves, wanted) in WANTED.into_iter().chain(text) {
-            let found = described
-                .iter()
-                .find(|described| described.name == column)
-                .map_or("missing", |described| described.column_type.as_str());
-            if found.contains("Nullable") && TEXT_COLUMNS.contains(&column) {
-                nullable.push(column);
-            }
-            if !serves(found) {
-                return Err(Error::internal(format!(
-                    "the column {column} of {database}.{name} is {found}, and exports need {wanted}: a view can convert it, \
-                     as schema/README.md shows"
-                )));
-            }
+        if let Some(misfit) = misfits(&described).next() {
+            let Misfit {
+                column,
+                found,
+                wanted,
+            } = misfit;
+            return Err(Error::internal(format!(
+                "the column {column} of {database}.{name} is {found}, and exports need {wanted}: a view can convert it, \
+                 as schema/README.md shows"
+            )));
         }
+        let may_be_null = |column: &&str| column_type(&described, column).contains("Nullable");
         Ok(TableFacts {
-            nullable,
-            has_parts,
+            nullable: TEXT_COLUMNS.into_iter().filter(may_be_null).collect(),
+            has_parts: first.engine.ends_with("MergeTree"),
         })
     }
 }

@@ -17,7 +17,7 @@
 //! library and the socket; a slow client holds its query back. A format that cannot be streamed is formatted whole,
 //! up to 256 MiB of columns. An insert holds four pieces of its body.
 //!
-//! What a ClickHouse server does and this does not: users and their rights (one password at most),
+//! What a ClickHouse server does and this does not: users (one password at most; `--server-config` gives all queries one user's rights),
 //! `compress=1` and `decompress=1` (but `Content-Encoding` and, with `enable_http_compression=1`, `Accept-Encoding` lz4 and zstd),
 //! sessions (`session_id` is accepted and forgotten), external tables, and query ids in `system.processes`, where the
 //! library's own stand.

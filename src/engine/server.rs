@@ -44,6 +44,8 @@ pub struct EngineOptions {
     pub path: PathBuf,
     /// libchdb.
     pub libchdb: PathBuf,
+    /// ClickHouse's own configuration file, if it is started with one. Of its users `default` is who runs every query.
+    pub server_config: Option<PathBuf>,
     /// What clients must send, if anything.
     pub password: Option<String>,
     /// Queries that run at once. [`DEFAULT_MAX_QUERIES`]
@@ -80,7 +82,8 @@ pub fn run(options: &EngineOptions) -> Result<()> {
     }
     let path = prepare(&options.path)?;
     let lock = lock(&path)?;
-    let library = Library::open(&options.libchdb)?;
+    let server_config = options.server_config.as_deref().map(readable).transpose()?;
+    let library = Library::open(&options.libchdb, server_config)?;
     let mut control = library.connect(&path, &[])?;
     let version = control
         .query("SELECT version()", "TSVRaw", &[])
@@ -124,6 +127,19 @@ fn prepare(path: &Path) -> Result<PathBuf> {
         .with_source(error)
     };
     std::fs::create_dir_all(path).map_err(refused)?;
+    path.canonicalize().map_err(refused)
+}
+
+/// The absolute name of a configuration file that is there: the library would go on without it.
+fn readable(path: &Path) -> Result<PathBuf> {
+    let refused = |error| {
+        Error::usage(format!(
+            "--server-config names {}, which cannot be read",
+            path.display()
+        ))
+        .with_source(error)
+    };
+    File::open(path).map_err(refused)?;
     path.canonicalize().map_err(refused)
 }
 

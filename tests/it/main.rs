@@ -3,10 +3,13 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failing test may panic
 
 mod catalog;
+mod check;
 mod cli;
 mod codec;
 mod codec_parquet;
 mod compression;
+mod deploy;
+mod docs;
 mod engine;
 mod failures;
 mod faults;
@@ -25,7 +28,10 @@ mod regression;
 mod replicas;
 mod schema;
 mod secrets;
+mod settings;
+mod shell;
 mod support;
 mod tls;
+mod users;
 mod values;
 mod wire_compression;

@@ -9,7 +9,7 @@
 #![allow(unsafe_code)] // a C library; every block carries its proof
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -88,6 +88,8 @@ functions! {
 /// libchdb, loaded.
 pub(crate) struct Library {
     functions: Functions,
+    /// ClickHouse's configuration file, absolute, if it is started with one.
+    server_config: Option<PathBuf>,
 }
 
 impl Library {
@@ -98,7 +100,7 @@ impl Library {
     /// # Errors
     ///
     /// The file is not a libchdb of this platform, or one without a function that is needed.
-    pub(crate) fn open(path: &Path) -> Result<Arc<Self>> {
+    pub(crate) fn open(path: &Path, server_config: Option<PathBuf>) -> Result<Arc<Self>> {
         // SAFETY: the engine is a process of its own, and this runs before it starts its first thread, so nothing
         // reads the environment meanwhile.
         unsafe { std::env::set_var("TZ", "UTC") };
@@ -117,7 +119,10 @@ impl Library {
         std::mem::forget(library);
         // SAFETY: the function takes a flag; called before the first connection, as chdb.h asks.
         unsafe { (functions.set_signal_handlers_enabled)(0) };
-        Ok(Arc::new(Self { functions }))
+        Ok(Arc::new(Self {
+            functions,
+            server_config,
+        }))
     }
 
     /// Opens a session on the database in `path`, with settings of its own. The first session starts the engine.
@@ -131,6 +136,9 @@ impl Library {
         settings: &[(&str, &str)],
     ) -> Result<Connection> {
         let mut arguments = vec!["rowspout".to_owned(), format!("--path={}", path.display())];
+        if let Some(file) = &self.server_config {
+            arguments.push(format!("--config-file={}", file.display()));
+        }
         arguments.extend(
             settings
                 .iter()

@@ -127,7 +127,12 @@ impl OwnEngine {
 
     /// Starts it again.
     pub(crate) fn start_again(&mut self) {
-        self.process = Some(command(self.directory.path(), &[]).start().unwrap());
+        self.start_again_with(&[]);
+    }
+
+    /// Starts it again with further arguments.
+    pub(crate) fn start_again_with(&mut self, arguments: &[&str]) {
+        self.process = Some(command(self.path(), arguments).start().unwrap());
     }
 
     /// A client of its default database.

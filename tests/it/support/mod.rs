@@ -12,3 +12,4 @@ pub(crate) mod insert;
 pub(crate) mod parquet;
 pub(crate) mod process;
 pub(crate) mod service;
+pub(crate) mod users;
