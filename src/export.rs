@@ -183,6 +183,7 @@ impl Export {
             instants: request.window.instants.is_some(),
             timezone: request.window.zone.name().to_owned(),
             utc: request.window.is_utc(),
+            fields: request.fields.clone(),
         };
         let encoder = Encoder::new(request.format, &info)?;
         let interruptions = server.patience().begin();

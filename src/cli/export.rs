@@ -49,6 +49,9 @@ pub(super) struct ExportArgs {
     /// Events of bots too
     #[arg(long)]
     include_bots: bool,
+    /// Only these columns, in this order, as in timestamp,url [default: all]
+    #[arg(long, value_name = "NAMES")]
+    fields: Option<String>,
     #[command(flatten)]
     filters: FilterArgs,
     /// File, instead of standard output; it appears when it is complete
@@ -239,6 +242,7 @@ fn request(args: ExportArgs) -> Result<ExportRequest> {
         ("timezone", args.timezone.as_deref()),
         ("event_type", args.event_type.as_deref()),
         ("include_bots", args.include_bots.then_some("true")),
+        ("fields", args.fields.as_deref()),
     ];
     let pairs = pairs
         .into_iter()

@@ -28,7 +28,7 @@ pub use self::json::{Framing, JsonEncoder};
 pub use self::parquet::ParquetEncoder;
 use crate::decode::Batch;
 use crate::error::Result;
-use crate::request::Format;
+use crate::request::{Fields, Format};
 
 /// What a file says about itself. Only Parquet has a place for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct FileInfo {
     /// Whether that zone is UTC, by whatever name: then times end in `Z`. Zones that are at UTC for a part of the year
     /// are not, and write `+00:00`.
     pub utc: bool,
+    /// The file's columns.
+    pub fields: Fields,
 }
 
 /// One file in the making.

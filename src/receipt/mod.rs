@@ -77,6 +77,9 @@ pub struct Receipt {
     /// The names of its filters, without their values, which may be a visitor's: rows that they left out are not in it.
     #[serde(default)]
     pub filters: Vec<String>,
+    /// The columns that were asked for, in their order; absent means all.
+    #[serde(default)]
+    pub fields: Option<Vec<String>>,
     /// Rows of the body.
     pub rows: u64,
     /// Bytes of the body, before any Content-Encoding.
@@ -110,6 +113,8 @@ impl Receipt {
             event_type: request.event_type.map(|kind| kind.as_str().to_owned()),
             include_bots: request.include_bots,
             filters: request.filters.iter().map(Filter::name).collect(),
+            fields: (!request.fields.is_all())
+                .then(|| request.fields.names().map(str::to_owned).collect()),
             rows: 0,
             bytes: 0,
             sha256: None,

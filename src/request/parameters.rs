@@ -6,13 +6,13 @@ use chrono::NaiveDate;
 use chrono_tz::{TZ_VARIANTS, Tz};
 
 use super::filter::{self, DATA_PREFIX, FILTERS, Filter};
-use super::{Format, WebsiteId, Window};
+use super::{Fields, Format, WebsiteId, Window};
 use crate::catalog::KEY_PREFIX;
 use crate::decode::EventType;
 use crate::error::{Error, Result};
 
 /// The names that a request may use once each, beside those of [`FILTERS`], which may be repeated.
-pub(crate) const PARAMETERS: [&str; 8] = [
+pub(crate) const PARAMETERS: [&str; 9] = [
     "start_date",
     "end_date",
     "from",
@@ -21,6 +21,7 @@ pub(crate) const PARAMETERS: [&str; 8] = [
     "timezone",
     "event_type",
     "include_bots",
+    "fields",
 ];
 
 /// Longest value that is quoted back in an error, in characters.
@@ -41,6 +42,8 @@ pub struct ExportRequest {
     pub include_bots: bool,
     /// What columns and keys of `event_data` must hold; all of them.
     pub filters: Vec<Filter>,
+    /// Which columns the file has.
+    pub fields: Fields,
 }
 
 impl ExportRequest {
@@ -107,7 +110,17 @@ impl ExportRequest {
                 ));
             }
         }
-        let [start, end, from, to, format, zone, event_type, include_bots] = values;
+        let [
+            start,
+            end,
+            from,
+            to,
+            format,
+            zone,
+            event_type,
+            include_bots,
+            fields,
+        ] = values;
 
         let format = format.map_or(Ok(Format::Csv), |name| {
             Format::from_name(&name).ok_or_else(|| {
@@ -139,6 +152,7 @@ impl ExportRequest {
             event_type,
             include_bots,
             filters,
+            fields: fields.map_or_else(|| Ok(Fields::default()), |names| Fields::parse(&names))?,
         })
     }
 

@@ -144,6 +144,31 @@ async fn every_bad_parameter_is_refused_by_name_with_its_remedy() {
             "rows",
             "no parameter",
         ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&fields=",
+            "fields",
+            "timestamp,event_type",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&fields=url,is_bot",
+            "fields",
+            "is_bot",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&fields=url,%20os",
+            "fields",
+            "commas",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&fields=url,os,url",
+            "fields",
+            "url more than once",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&fields=url&fields=os",
+            "fields",
+            "more than once",
+        ),
         ("format=csv", "start_date", "from and to"),
         ("from=2026-03-01T00:00:00Z", "to", "missing"),
         ("to=2026-03-01T00:00:00Z", "from", "missing"),

@@ -4,6 +4,7 @@ use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{WriterProperties, WriterVersion};
 
 use crate::encode::FileInfo;
+use crate::request::Field;
 
 /// Columns of so few values that their statistics and page index are worth what they cost: they let readers skip.
 pub(super) const WITH_STATISTICS: [&str; 12] = [
@@ -40,14 +41,21 @@ pub(super) fn properties(info: &FileInfo) -> WriterProperties {
         ("event_data.format", "json"),
     ]
     .map(|(key, value)| KeyValue::new(key.to_owned(), value.to_owned()));
+    let timestamp = info
+        .fields
+        .iter()
+        .position(|field| field == Field::Timestamp);
+    let sorted_by = timestamp.map(|place| {
+        vec![SortingColumn {
+            column_idx: place as i32,
+            descending: false,
+            nulls_first: false,
+        }]
+    });
     // What concerns a column's pages is in `chunks` and `pages`.
     WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
-        .set_sorting_columns(Some(vec![SortingColumn {
-            column_idx: 0,
-            descending: false,
-            nulls_first: false,
-        }]))
+        .set_sorting_columns(sorted_by)
         .set_key_value_metadata(Some(key_values.to_vec()))
         .build()
 }

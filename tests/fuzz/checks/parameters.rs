@@ -6,13 +6,14 @@ use chrono::{DateTime, Datelike as _, Days, NaiveDate, Offset as _, TimeZone as 
 use chrono_tz::{TZ_VARIANTS, Tz};
 use rowspout::decode::EventType;
 use rowspout::error::{Error, ErrorKind};
+use rowspout::pushdown::columns::COLUMNS;
 use rowspout::request::{
     DATA_PREFIX, ExportRequest, FILTERS, Format, MAX_DAYS, Wanted, WebsiteId, Window,
 };
 
 use super::input::rest;
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "start_date",
     "end_date",
     "from",
@@ -21,6 +22,7 @@ const NAMES: [&str; 8] = [
     "timezone",
     "event_type",
     "include_bots",
+    "fields",
 ];
 
 /// A query string, or days of a zone.
@@ -297,6 +299,9 @@ fn any_query(query: &str) {
         value("include_bots").as_deref().unwrap_or("false"),
         request.include_bots.to_string()
     );
+    let names: Vec<_> = request.fields.names().collect();
+    let all = COLUMNS.join(",");
+    assert_eq!(value("fields").unwrap_or(all), names.join(","));
     named(&request);
 }
 

@@ -29,6 +29,7 @@ async fn no_parameter_writes_a_header() {
         "timezone",
         "event_type",
         "include_bots",
+        "fields",
         "x",
     ] {
         for injection in injections {
