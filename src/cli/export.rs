@@ -52,6 +52,9 @@ pub(super) struct ExportArgs {
     /// Only these columns, in this order, as in timestamp,url [default: all]
     #[arg(long, value_name = "NAMES")]
     fields: Option<String>,
+    /// Only the first rows, for a look
+    #[arg(long, value_name = "ROWS")]
+    limit: Option<String>,
     #[command(flatten)]
     filters: FilterArgs,
     /// File, instead of standard output; it appears when it is complete
@@ -88,6 +91,9 @@ pub(super) async fn run(args: ExportArgs, config: &Config) -> Result<()> {
         () = shutdown_signal() => return Err(Error::internal("the export was interrupted")),
         written = write(export, output.as_deref(), digest) => written?,
     };
+    if let Some(limit) = begun.limit.filter(|limit| written.rows >= *limit) {
+        eprintln!("these are the first {limit} rows, as --limit says, and there may be more");
+    }
     match receipt_file {
         Some(file) => write_receipt(file, begun, written).await,
         None => Ok(()),
@@ -243,6 +249,7 @@ fn request(args: ExportArgs) -> Result<ExportRequest> {
         ("event_type", args.event_type.as_deref()),
         ("include_bots", args.include_bots.then_some("true")),
         ("fields", args.fields.as_deref()),
+        ("limit", args.limit.as_deref()),
     ];
     let pairs = pairs
         .into_iter()

@@ -21,6 +21,8 @@ mod rows;
 mod timestamp;
 mod vector;
 
+use std::num::NonZeroU64;
+
 use bytes::Bytes;
 
 pub use self::csv::CsvEncoder;
@@ -48,6 +50,8 @@ pub struct FileInfo {
     pub utc: bool,
     /// The file's columns.
     pub fields: Fields,
+    /// Most rows that were asked for: then the file may be the beginning of the whole one.
+    pub limit: Option<NonZeroU64>,
 }
 
 /// One file in the making.

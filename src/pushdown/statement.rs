@@ -138,11 +138,13 @@ pub fn rows(
         let _ = write!(statement.text, "\n  AND {AFTER_LAST}");
         bind_last(&mut statement, last);
     }
-    let _ = write!(
-        statement.text,
-        "\nORDER BY timestamp, event_id\nSETTINGS {}, {PINNED}",
-        settings(form)
-    );
+    statement.text.push_str("\nORDER BY timestamp, event_id");
+    if let Some(limit) = range.limit {
+        statement.text.push_str("\nLIMIT {limit:UInt64}");
+        let limit = ("limit".to_owned(), Value::Unsigned(limit));
+        statement.parameters.push(limit);
+    }
+    let _ = write!(statement.text, "\nSETTINGS {}, {PINNED}", settings(form));
     statement
 }
 

@@ -1,5 +1,6 @@
 //! The parameters of an export.
 
+use std::num::NonZeroU64;
 use std::str::FromStr as _;
 
 use chrono::NaiveDate;
@@ -12,7 +13,7 @@ use crate::decode::EventType;
 use crate::error::{Error, Result};
 
 /// The names that a request may use once each, beside those of [`FILTERS`], which may be repeated.
-pub(crate) const PARAMETERS: [&str; 9] = [
+pub(crate) const PARAMETERS: [&str; 10] = [
     "start_date",
     "end_date",
     "from",
@@ -22,6 +23,7 @@ pub(crate) const PARAMETERS: [&str; 9] = [
     "event_type",
     "include_bots",
     "fields",
+    "limit",
 ];
 
 /// Longest value that is quoted back in an error, in characters.
@@ -44,6 +46,8 @@ pub struct ExportRequest {
     pub filters: Vec<Filter>,
     /// Which columns the file has.
     pub fields: Fields,
+    /// Most rows of the file, which is then the beginning of the whole one.
+    pub limit: Option<NonZeroU64>,
 }
 
 impl ExportRequest {
@@ -120,6 +124,7 @@ impl ExportRequest {
             event_type,
             include_bots,
             fields,
+            limit,
         ] = values;
 
         let format = format.map_or(Ok(Format::Csv), |name| {
@@ -145,8 +150,10 @@ impl ExportRequest {
                 ));
             }
         };
+        let limit = limit.map(|limit| limit_of(&limit)).transpose()?;
         Ok(Self {
             website,
+            limit,
             window: window([start, end], [from, to], zone)?,
             format,
             event_type,
@@ -160,7 +167,11 @@ impl ExportRequest {
     pub fn file_name(&self) -> String {
         let (start, end) = self.window.ends_in_name();
         let (site, extension) = (&self.website, self.format.as_str());
-        format!("events_{site}_{start}_{end}.{extension}")
+        // Beside the whole file, and not in its place.
+        let part = self
+            .limit
+            .map_or_else(String::new, |limit| format!("_first-{limit}"));
+        format!("events_{site}_{start}_{end}{part}.{extension}")
     }
 }
 
@@ -269,6 +280,21 @@ fn date(field: &'static str, value: Option<String>, or: &str) -> Result<NaiveDat
         Error::validation(
             field,
             format!("{field} {text} is not a day of the calendar"),
+        )
+    })
+}
+
+/// Digits and nothing else: Rust takes a plus sign as well.
+fn limit_of(text: &str) -> Result<NonZeroU64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let limit = text.parse().ok().filter(|_| digits);
+    limit.ok_or_else(|| {
+        Error::validation(
+            "limit",
+            format!(
+                "limit `{}` is not a number of rows from 1 on: leave it out for all of them",
+                quoted(text)
+            ),
         )
     })
 }

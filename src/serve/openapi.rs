@@ -98,7 +98,7 @@ mod tests {
         }
         pairs.truncate(2);
         let sparse = ExportRequest::from_pairs(website, pairs).unwrap();
-        assert!(sparse.filters.is_empty() && sparse.fields.is_all());
+        assert!(sparse.filters.is_empty() && sparse.fields.is_all() && sparse.limit.is_none());
         let default = |name: &str| component("parameters", name)["schema"]["default"].take();
         assert_eq!(default("Format"), sparse.format.as_str());
         assert_eq!(default("Timezone"), sparse.window.zone.name());

@@ -169,6 +169,21 @@ async fn every_bad_parameter_is_refused_by_name_with_its_remedy() {
             "fields",
             "more than once",
         ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&limit=0",
+            "limit",
+            "leave it out",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&limit=%2B5",
+            "limit",
+            "number of rows",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&limit=18446744073709551616",
+            "limit",
+            "number of rows",
+        ),
         ("format=csv", "start_date", "from and to"),
         ("from=2026-03-01T00:00:00Z", "to", "missing"),
         ("to=2026-03-01T00:00:00Z", "from", "missing"),

@@ -41,6 +41,10 @@ pub(super) fn properties(info: &FileInfo) -> WriterProperties {
         ("event_data.format", "json"),
     ]
     .map(|(key, value)| KeyValue::new(key.to_owned(), value.to_owned()));
+    let limit = info
+        .limit
+        .map(|limit| KeyValue::new("export.limit".to_owned(), limit.to_string()));
+    let key_values = key_values.into_iter().chain(limit);
     let timestamp = info
         .fields
         .iter()
@@ -56,6 +60,6 @@ pub(super) fn properties(info: &FileInfo) -> WriterProperties {
     WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_sorting_columns(sorted_by)
-        .set_key_value_metadata(Some(key_values.to_vec()))
+        .set_key_value_metadata(Some(key_values.collect()))
         .build()
 }

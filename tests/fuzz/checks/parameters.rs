@@ -13,7 +13,7 @@ use rowspout::request::{
 
 use super::input::rest;
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "start_date",
     "end_date",
     "from",
@@ -23,6 +23,7 @@ const NAMES: [&str; 9] = [
     "event_type",
     "include_bots",
     "fields",
+    "limit",
 ];
 
 /// A query string, or days of a zone.
@@ -302,6 +303,8 @@ fn any_query(query: &str) {
     let names: Vec<_> = request.fields.names().collect();
     let all = COLUMNS.join(",");
     assert_eq!(value("fields").unwrap_or(all), names.join(","));
+    let limit = value("limit").map(|text| text.trim_start_matches('0').to_owned());
+    assert_eq!(limit, request.limit.map(|limit| limit.to_string()));
     named(&request);
 }
 

@@ -3,6 +3,7 @@
 mod fields;
 mod filters;
 mod instants;
+mod limit;
 mod oracle;
 
 use std::path::PathBuf;

@@ -30,6 +30,7 @@ async fn no_parameter_writes_a_header() {
         "event_type",
         "include_bots",
         "fields",
+        "limit",
         "x",
     ] {
         for injection in injections {
