@@ -196,6 +196,7 @@ impl Export {
             utc: request.window.is_utc(),
             fields: request.fields.clone(),
             limit: request.limit,
+            compression: request.compression,
         };
         let encoder = Encoder::new(request.format, &info)?;
         let limit = request.limit.map(NonZeroU64::get);

@@ -55,6 +55,9 @@ pub(super) struct ExportArgs {
     /// Only the first rows, for a look
     #[arg(long, value_name = "ROWS")]
     limit: Option<String>,
+    /// Of Parquet: zstd, snappy or none [default: zstd]
+    #[arg(long, value_name = "CODEC")]
+    compression: Option<String>,
     #[command(flatten)]
     filters: FilterArgs,
     /// File, instead of standard output; it appears when it is complete
@@ -250,6 +253,7 @@ fn request(args: ExportArgs) -> Result<ExportRequest> {
         ("include_bots", args.include_bots.then_some("true")),
         ("fields", args.fields.as_deref()),
         ("limit", args.limit.as_deref()),
+        ("compression", args.compression.as_deref()),
     ];
     let pairs = pairs
         .into_iter()

@@ -30,7 +30,7 @@ pub use self::json::{Framing, JsonEncoder};
 pub use self::parquet::ParquetEncoder;
 use crate::decode::Batch;
 use crate::error::Result;
-use crate::request::{Fields, Format};
+use crate::request::{Compression, Fields, Format};
 
 /// What a file says about itself. Only Parquet has a place for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub struct FileInfo {
     pub fields: Fields,
     /// Most rows that were asked for: then the file may be the beginning of the whole one.
     pub limit: Option<NonZeroU64>,
+    /// How the pages of a Parquet file are compressed.
+    pub compression: Compression,
 }
 
 /// One file in the making.

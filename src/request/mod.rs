@@ -12,7 +12,7 @@ mod window;
 
 pub use fields::{Field, Fields};
 pub use filter::{By, DATA_PREFIX, FILTERS, Filter, MAX_FILTER_BYTES, MAX_FILTER_VALUES, Wanted};
-pub use format::Format;
+pub use format::{Compression, Format};
 pub use parameters::ExportRequest;
 #[cfg(test)]
 pub(crate) use parameters::PARAMETERS;

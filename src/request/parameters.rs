@@ -7,13 +7,13 @@ use chrono::NaiveDate;
 use chrono_tz::{TZ_VARIANTS, Tz};
 
 use super::filter::{self, DATA_PREFIX, FILTERS, Filter};
-use super::{Fields, Format, WebsiteId, Window};
+use super::{Compression, Fields, Format, WebsiteId, Window};
 use crate::catalog::KEY_PREFIX;
 use crate::decode::EventType;
 use crate::error::{Error, Result};
 
 /// The names that a request may use once each, beside those of [`FILTERS`], which may be repeated.
-pub(crate) const PARAMETERS: [&str; 10] = [
+pub(crate) const PARAMETERS: [&str; 11] = [
     "start_date",
     "end_date",
     "from",
@@ -24,6 +24,7 @@ pub(crate) const PARAMETERS: [&str; 10] = [
     "include_bots",
     "fields",
     "limit",
+    "compression",
 ];
 
 /// Longest value that is quoted back in an error, in characters.
@@ -48,6 +49,8 @@ pub struct ExportRequest {
     pub fields: Fields,
     /// Most rows of the file, which is then the beginning of the whole one.
     pub limit: Option<NonZeroU64>,
+    /// How Parquet is compressed.
+    pub compression: Compression,
 }
 
 impl ExportRequest {
@@ -125,6 +128,7 @@ impl ExportRequest {
             include_bots,
             fields,
             limit,
+            compression,
         ] = values;
 
         let format = format.map_or(Ok(Format::Csv), |name| {
@@ -154,6 +158,7 @@ impl ExportRequest {
         Ok(Self {
             website,
             limit,
+            compression: compression_of(compression, format)?,
             window: window([start, end], [from, to], zone)?,
             format,
             event_type,
@@ -282,6 +287,35 @@ fn date(field: &'static str, value: Option<String>, or: &str) -> Result<NaiveDat
             format!("{field} {text} is not a day of the calendar"),
         )
     })
+}
+
+fn compression_of(name: Option<String>, format: Format) -> Result<Compression> {
+    let Some(name) = name else {
+        return Ok(Compression::default());
+    };
+    let known = Compression::ALL.into_iter();
+    let found = known.clone().find(|known| known.as_str() == name);
+    let Some(found) = found else {
+        let names: Vec<_> = known.map(Compression::as_str).collect();
+        return Err(Error::validation(
+            "compression",
+            format!(
+                "compression `{}` is not one of {}",
+                quoted(&name),
+                names.join(", ")
+            ),
+        ));
+    };
+    if format != Format::Parquet {
+        return Err(Error::validation(
+            "compression",
+            format!(
+                "compression is that of Parquet, not of {format}: ask for format=parquet, or over HTTP leave it out and name a \
+                 coding in Accept-Encoding"
+            ),
+        ));
+    }
+    Ok(found)
 }
 
 /// Digits and nothing else: Rust takes a plus sign as well.

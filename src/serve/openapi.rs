@@ -18,7 +18,7 @@ mod tests {
     use crate::export::ExportId;
     use crate::pushdown::columns::COLUMNS;
     use crate::receipt::{Receipt, Status};
-    use crate::request::{ExportRequest, FILTERS, Format, PARAMETERS, WebsiteId};
+    use crate::request::{Compression, ExportRequest, FILTERS, Format, PARAMETERS, WebsiteId};
 
     fn document() -> Value {
         serde_json::from_str(DOCUMENT).unwrap()
@@ -103,6 +103,10 @@ mod tests {
         assert_eq!(default("Format"), sparse.format.as_str());
         assert_eq!(default("Timezone"), sparse.window.zone.name());
         assert_eq!(default("IncludeBots"), sparse.include_bots);
+        assert_eq!(default("Compression"), sparse.compression.as_str());
+        let schema = component("parameters", "Compression")["schema"].take();
+        let names = Compression::ALL.map(Compression::as_str);
+        assert_eq!(strings(schema["enum"].as_array().unwrap()), names);
     }
 
     #[test]

@@ -184,6 +184,16 @@ async fn every_bad_parameter_is_refused_by_name_with_its_remedy() {
             "limit",
             "number of rows",
         ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&compression=zstd",
+            "compression",
+            "format=parquet",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&format=parquet&compression=lz4",
+            "compression",
+            "zstd, snappy, none",
+        ),
         ("format=csv", "start_date", "from and to"),
         ("from=2026-03-01T00:00:00Z", "to", "missing"),
         ("to=2026-03-01T00:00:00Z", "from", "missing"),

@@ -1,7 +1,7 @@
 //! Parquet.
 //!
 //! In: batches. Out: nothing until a row group ends, then all of it. Cost: one look at each value, so calls run on a
-//! blocking thread; ZSTD level 1 on another one beside it ([`Compressor`]). Holds: one row group ([`ROW_GROUP_ROWS`] or
+//! blocking thread; compression, ZSTD level 1 unless another was asked for, on another one beside it ([`Compressor`]). Holds: one row group ([`ROW_GROUP_ROWS`] or
 //! [`ROW_GROUP_BYTES`]) as compressed pages and again while it is handed over, for each column a page in the making
 //! and a dictionary, and the pages that wait to be compressed.
 //!
@@ -24,6 +24,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::writer::SerializedFileWriter;
@@ -55,6 +56,8 @@ const ROW_GROUP_BYTES: usize = 48 << 20;
 pub struct ParquetEncoder {
     writer: Writer,
     compressor: Compressor,
+    /// As the file says it.
+    compression: Compression,
     /// The columns that the file has, each with its place in it; of texts also their place among `TEXT_COLUMNS`.
     times: Option<(usize, TimeChunk)>,
     event_types: Option<(usize, TextChunk)>,
@@ -102,7 +105,8 @@ impl ParquetEncoder {
             times,
             event_types,
             text,
-            compressor: Compressor::new().map_err(start)?,
+            compression: properties::compression(info.compression).map_err(start)?,
+            compressor: Compressor::new(info.compression).map_err(start)?,
             writer: Writer(writer),
             step_rows: 0,
             step_text_bytes: 0,
@@ -244,7 +248,7 @@ impl ParquetEncoder {
         columns.sort_by_key(|(place, _)| *place);
         let mut group = self.writer.0.next_row_group()?;
         for (_, column) in columns {
-            let (bytes, close) = column.finish()?;
+            let (bytes, close) = column.finish(self.compression)?;
             group.append_column(&bytes, close)?;
         }
         group.close()?;

@@ -1,10 +1,13 @@
 //! How the file is written. Each choice was tried with the readers it is for.
 
+use parquet::basic::{self, ZstdLevel};
+use parquet::errors::Result;
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{WriterProperties, WriterVersion};
 
+use super::compressor::ZSTD_LEVEL;
 use crate::encode::FileInfo;
-use crate::request::Field;
+use crate::request::{Compression, Field};
 
 /// Columns of so few values that their statistics and page index are worth what they cost: they let readers skip.
 pub(super) const WITH_STATISTICS: [&str; 12] = [
@@ -24,6 +27,19 @@ pub(super) const WITH_STATISTICS: [&str; 12] = [
 
 /// Columns in which nearly every value is another one.
 pub(super) const WITHOUT_DICTIONARY: [&str; 2] = ["timestamp", "event_data"];
+
+/// The compression of pages as the file says it.
+///
+/// # Errors
+///
+/// None: the level is one of ZSTD's.
+pub(super) fn compression(compression: Compression) -> Result<basic::Compression> {
+    Ok(match compression {
+        Compression::Zstd => basic::Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?),
+        Compression::Snappy => basic::Compression::SNAPPY,
+        Compression::None => basic::Compression::UNCOMPRESSED,
+    })
+}
 
 pub(super) fn properties(info: &FileInfo) -> WriterProperties {
     // Days are both included, and instants half-open: names of their own keep one from being read as the other.

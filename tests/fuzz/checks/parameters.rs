@@ -13,7 +13,7 @@ use rowspout::request::{
 
 use super::input::rest;
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "start_date",
     "end_date",
     "from",
@@ -24,6 +24,7 @@ const NAMES: [&str; 10] = [
     "include_bots",
     "fields",
     "limit",
+    "compression",
 ];
 
 /// A query string, or days of a zone.
@@ -305,6 +306,12 @@ fn any_query(query: &str) {
     assert_eq!(value("fields").unwrap_or(all), names.join(","));
     let limit = value("limit").map(|text| text.trim_start_matches('0').to_owned());
     assert_eq!(limit, request.limit.map(|limit| limit.to_string()));
+    if let Some(compression) = value("compression") {
+        assert_eq!(
+            (request.compression.as_str(), request.format),
+            (compression.as_str(), Format::Parquet)
+        );
+    }
     named(&request);
 }
 

@@ -1,5 +1,6 @@
 //! What a request asks for is what the file holds: every parameter against plain SQL, over each format.
 
+mod compression;
 mod fields;
 mod filters;
 mod instants;

@@ -31,6 +31,7 @@ async fn no_parameter_writes_a_header() {
         "include_bots",
         "fields",
         "limit",
+        "compression",
         "x",
     ] {
         for injection in injections {
