@@ -197,6 +197,8 @@ impl Export {
             fields: request.fields.clone(),
             limit: request.limit,
             compression: request.compression,
+            data_as_string: request.data_as_string,
+            spreadsheet: request.spreadsheet,
         };
         let encoder = Encoder::new(request.format, &info)?;
         let limit = request.limit.map(NonZeroU64::get);

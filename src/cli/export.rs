@@ -58,6 +58,12 @@ pub(super) struct ExportArgs {
     /// Of Parquet: zstd, snappy or none [default: zstd]
     #[arg(long, value_name = "CODEC")]
     compression: Option<String>,
+    /// Of JSON: event_data as a string and not as a value, with `string`
+    #[arg(long, value_name = "FORM")]
+    event_data: Option<String>,
+    /// CSV that spreadsheets take no formulas from, with a byte order mark
+    #[arg(long)]
+    spreadsheet: bool,
     #[command(flatten)]
     filters: FilterArgs,
     /// File, instead of standard output; it appears when it is complete
@@ -254,6 +260,8 @@ fn request(args: ExportArgs) -> Result<ExportRequest> {
         ("fields", args.fields.as_deref()),
         ("limit", args.limit.as_deref()),
         ("compression", args.compression.as_deref()),
+        ("event_data", args.event_data.as_deref()),
+        ("spreadsheet", args.spreadsheet.then_some("true")),
     ];
     let pairs = pairs
         .into_iter()

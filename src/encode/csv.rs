@@ -1,6 +1,7 @@
 //! CSV: RFC 4180 with `\n`, quotes only where a comma, quote, CR or LF needs them, always a header.
 
 mod fields;
+mod spreadsheet;
 
 use bytes::Bytes;
 
@@ -62,6 +63,7 @@ pub struct CsvEncoder {
     fields: Fields,
     /// Whether rows are written cell by cell, and not all columns in one go.
     by_field: bool,
+    spreadsheet: bool,
     rows: u64,
     started: bool,
 }
@@ -74,7 +76,8 @@ impl CsvEncoder {
             dictionaries: Dictionaries::default(),
             cells: Cells::default(),
             fields: info.fields.clone(),
-            by_field: !info.fields.is_all(),
+            by_field: info.spreadsheet || !info.fields.is_all(),
+            spreadsheet: info.spreadsheet,
             rows: 0,
             started: false,
         }
@@ -127,6 +130,9 @@ impl CsvEncoder {
     fn start(&mut self) {
         if !self.started {
             self.started = true;
+            if self.spreadsheet {
+                self.output.put(spreadsheet::BYTE_ORDER_MARK);
+            }
             let names: Vec<_> = self.fields.names().collect();
             self.output.put(names.join(",").as_bytes());
             self.output.put_byte(b'\n');
@@ -328,8 +334,13 @@ fn cell(output: &mut Output, text: &[u8]) {
     let text = as_utf8(text);
     if !needs_quotes(&text) {
         output.put(&text);
-        return;
+    } else {
+        quoted(output, &text);
     }
+}
+
+/// Writes any UTF-8 as a cell in quotes.
+fn quoted(output: &mut Output, text: &[u8]) {
     output.put_byte(b'"');
     for piece in text.chunks(PIECE_BYTES) {
         let room = output.room(2 * piece.len() + STEP);

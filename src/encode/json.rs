@@ -96,6 +96,7 @@ pub struct JsonEncoder {
     fields: Fields,
     /// Whether objects are written key by key, and not all columns in one go.
     by_field: bool,
+    data_as_string: bool,
     rows: u64,
     started: bool,
 }
@@ -109,7 +110,8 @@ impl JsonEncoder {
             dictionaries: Dictionaries::default(),
             cells: Cells::default(),
             fields: info.fields.clone(),
-            by_field: !info.fields.is_all(),
+            by_field: info.data_as_string || !info.fields.is_all(),
+            data_as_string: info.data_as_string,
             rows: 0,
             started: false,
         }

@@ -54,6 +54,10 @@ pub struct FileInfo {
     pub limit: Option<NonZeroU64>,
     /// How the pages of a Parquet file are compressed.
     pub compression: Compression,
+    /// Whether JSON has `event_data` as a string.
+    pub data_as_string: bool,
+    /// Whether CSV is made for spreadsheets.
+    pub spreadsheet: bool,
 }
 
 /// One file in the making.

@@ -13,7 +13,7 @@ use crate::decode::EventType;
 use crate::error::{Error, Result};
 
 /// The names that a request may use once each, beside those of [`FILTERS`], which may be repeated.
-pub(crate) const PARAMETERS: [&str; 11] = [
+pub(crate) const PARAMETERS: [&str; 13] = [
     "start_date",
     "end_date",
     "from",
@@ -25,6 +25,8 @@ pub(crate) const PARAMETERS: [&str; 11] = [
     "fields",
     "limit",
     "compression",
+    "event_data",
+    "spreadsheet",
 ];
 
 /// Longest value that is quoted back in an error, in characters.
@@ -51,6 +53,10 @@ pub struct ExportRequest {
     pub limit: Option<NonZeroU64>,
     /// How Parquet is compressed.
     pub compression: Compression,
+    /// Whether JSON has `event_data` as a string, and not as the value that it is.
+    pub data_as_string: bool,
+    /// Whether CSV is made for spreadsheets, which take cells for formulas.
+    pub spreadsheet: bool,
 }
 
 impl ExportRequest {
@@ -129,6 +135,8 @@ impl ExportRequest {
             fields,
             limit,
             compression,
+            event_data,
+            spreadsheet,
         ] = values;
 
         let format = format.map_or(Ok(Format::Csv), |name| {
@@ -144,21 +152,14 @@ impl ExportRequest {
         })?;
         let zone = zone.map_or(Ok(Tz::UTC), |name| time_zone(&name))?;
         let event_type = event_type.map(|name| event_type_of(&name)).transpose()?;
-        let include_bots = match include_bots.as_deref() {
-            None | Some("false") => false,
-            Some("true") => true,
-            Some(other) => {
-                return Err(Error::validation(
-                    "include_bots",
-                    format!("include_bots `{}` is neither true nor false", quoted(other)),
-                ));
-            }
-        };
+        let include_bots = truth("include_bots", include_bots)?;
         let limit = limit.map(|limit| limit_of(&limit)).transpose()?;
         Ok(Self {
             website,
             limit,
             compression: compression_of(compression, format)?,
+            data_as_string: data_as_string(event_data)?,
+            spreadsheet: spreadsheet_of(spreadsheet, format)?,
             window: window([start, end], [from, to], zone)?,
             format,
             event_type,
@@ -287,6 +288,45 @@ fn date(field: &'static str, value: Option<String>, or: &str) -> Result<NaiveDat
             format!("{field} {text} is not a day of the calendar"),
         )
     })
+}
+
+fn truth(field: &'static str, value: Option<String>) -> Result<bool> {
+    match value.as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => Err(Error::validation(
+            field,
+            format!("{field} `{}` is neither true nor false", quoted(other)),
+        )),
+    }
+}
+
+fn data_as_string(value: Option<String>) -> Result<bool> {
+    match value.as_deref() {
+        None => Ok(false),
+        Some("string") => Ok(true),
+        Some(other) => Err(Error::validation(
+            "event_data",
+            format!(
+                "event_data `{}` is not string, the only other form there is: leave it out to have it as JSON in JSON, and to \
+                 filter by a key use data.KEY",
+                quoted(other)
+            ),
+        )),
+    }
+}
+
+fn spreadsheet_of(value: Option<String>, format: Format) -> Result<bool> {
+    let spreadsheet = truth("spreadsheet", value)?;
+    if spreadsheet && format != Format::Csv {
+        return Err(Error::validation(
+            "spreadsheet",
+            format!(
+                "spreadsheet=true is a form of CSV, not of {format}: ask for format=csv, or leave it out"
+            ),
+        ));
+    }
+    Ok(spreadsheet)
 }
 
 fn compression_of(name: Option<String>, format: Format) -> Result<Compression> {

@@ -103,6 +103,7 @@ mod tests {
         assert_eq!(default("Format"), sparse.format.as_str());
         assert_eq!(default("Timezone"), sparse.window.zone.name());
         assert_eq!(default("IncludeBots"), sparse.include_bots);
+        assert_eq!(default("Spreadsheet"), sparse.spreadsheet);
         assert_eq!(default("Compression"), sparse.compression.as_str());
         let schema = component("parameters", "Compression")["schema"].take();
         let names = Compression::ALL.map(Compression::as_str);

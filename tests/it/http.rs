@@ -194,6 +194,21 @@ async fn every_bad_parameter_is_refused_by_name_with_its_remedy() {
             "compression",
             "zstd, snappy, none",
         ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&format=json&spreadsheet=true",
+            "spreadsheet",
+            "format=csv",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&spreadsheet=yes",
+            "spreadsheet",
+            "neither true nor false",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&event_data=x",
+            "event_data",
+            "data.KEY",
+        ),
         ("format=csv", "start_date", "from and to"),
         ("from=2026-03-01T00:00:00Z", "to", "missing"),
         ("to=2026-03-01T00:00:00Z", "from", "missing"),

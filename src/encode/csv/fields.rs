@@ -1,5 +1,6 @@
-//! Rows cell by cell: of chosen columns, in any order.
+//! Rows cell by cell: of chosen columns, in any order, and safe for spreadsheets.
 
+use super::spreadsheet::safe_cell;
 use super::{CsvEncoder, cell};
 use crate::decode::Batch;
 use crate::encode::timestamp::no_text;
@@ -14,8 +15,10 @@ impl CsvEncoder {
             time,
             dictionaries,
             fields,
+            spreadsheet,
             ..
         } = self;
+        let cell = if *spreadsheet { safe_cell } else { cell };
         dictionaries.render(batch, |output, _, text| cell(output, text));
         for row in 0..batch.rows() {
             let (ms, offset) = (batch.timestamps[row], batch.offsets[row]);

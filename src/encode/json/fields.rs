@@ -2,6 +2,7 @@
 
 use super::{Framing, JsonEncoder, value};
 use crate::decode::Batch;
+use crate::encode::output::Output;
 use crate::encode::timestamp::no_text;
 use crate::error::Result;
 use crate::request::Field;
@@ -14,8 +15,14 @@ impl JsonEncoder {
             time,
             dictionaries,
             fields,
+            data_as_string,
             ..
         } = self;
+        let value = |output: &mut Output, column, text: &[u8]| {
+            // Any other column has strings.
+            let column = if *data_as_string { 0 } else { column };
+            value(output, column, text);
+        };
         dictionaries.render(batch, value);
         for row in 0..batch.rows() {
             let (ms, offset) = (batch.timestamps[row], batch.offsets[row]);

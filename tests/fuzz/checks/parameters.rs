@@ -13,7 +13,7 @@ use rowspout::request::{
 
 use super::input::rest;
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 13] = [
     "start_date",
     "end_date",
     "from",
@@ -25,6 +25,8 @@ const NAMES: [&str; 11] = [
     "fields",
     "limit",
     "compression",
+    "event_data",
+    "spreadsheet",
 ];
 
 /// A query string, or days of a zone.
@@ -312,6 +314,14 @@ fn any_query(query: &str) {
             (compression.as_str(), Format::Parquet)
         );
     }
+    let event_data = request.data_as_string.then_some("string");
+    assert_eq!(value("event_data").as_deref(), event_data);
+    let spreadsheet = value("spreadsheet");
+    assert_eq!(
+        spreadsheet.as_deref().unwrap_or("false"),
+        request.spreadsheet.to_string()
+    );
+    assert!(!request.spreadsheet || request.format == Format::Csv);
     named(&request);
 }
 

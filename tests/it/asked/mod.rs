@@ -3,6 +3,7 @@
 mod compression;
 mod fields;
 mod filters;
+mod forms;
 mod instants;
 mod limit;
 mod oracle;

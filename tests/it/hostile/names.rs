@@ -32,6 +32,8 @@ async fn no_parameter_writes_a_header() {
         "fields",
         "limit",
         "compression",
+        "event_data",
+        "spreadsheet",
         "x",
     ] {
         for injection in injections {
