@@ -8,6 +8,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::appearing::{Appearing, unwritable};
+use super::filters::FilterArgs;
 use super::outlet::{self, Outlet};
 use crate::catalog::Catalog;
 use crate::config::Config;
@@ -24,12 +25,18 @@ pub(super) struct ExportArgs {
     /// Website, as in site_abc123
     #[arg(long, value_name = "ID")]
     site: String,
-    /// First day, as YYYY-MM-DD
-    #[arg(long, value_name = "DAY")]
-    start: String,
+    /// First day, as YYYY-MM-DD; or give --from and --to
+    #[arg(long, value_name = "DAY", required_unless_present_any = ["from", "to"], requires = "end")]
+    start: Option<String>,
     /// Last day, included
-    #[arg(long, value_name = "DAY")]
-    end: String,
+    #[arg(long, value_name = "DAY", requires = "start")]
+    end: Option<String>,
+    /// First instant, in RFC 3339 as 2026-03-03T10:15:00Z
+    #[arg(long, value_name = "INSTANT", requires = "to", conflicts_with_all = ["start", "end"])]
+    from: Option<String>,
+    /// First instant that is outside
+    #[arg(long, value_name = "INSTANT", requires = "from", conflicts_with_all = ["start", "end"])]
+    to: Option<String>,
     /// csv, json, ndjson or parquet [default: the file's extension, else csv]
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
@@ -42,6 +49,23 @@ pub(super) struct ExportArgs {
     /// Events of bots too
     #[arg(long)]
     include_bots: bool,
+    /// Only these columns, in this order, as in timestamp,url [default: all]
+    #[arg(long, value_name = "NAMES")]
+    fields: Option<String>,
+    /// Only the first rows, for a look
+    #[arg(long, value_name = "ROWS")]
+    limit: Option<String>,
+    /// Of Parquet: zstd, snappy or none [default: zstd]
+    #[arg(long, value_name = "CODEC")]
+    compression: Option<String>,
+    /// Of JSON: event_data as a string and not as a value, with `string`
+    #[arg(long, value_name = "FORM")]
+    event_data: Option<String>,
+    /// CSV that spreadsheets take no formulas from, with a byte order mark
+    #[arg(long)]
+    spreadsheet: bool,
+    #[command(flatten)]
+    filters: FilterArgs,
     /// File, instead of standard output; it appears when it is complete
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -76,6 +100,9 @@ pub(super) async fn run(args: ExportArgs, config: &Config) -> Result<()> {
         () = shutdown_signal() => return Err(Error::internal("the export was interrupted")),
         written = write(export, output.as_deref(), digest) => written?,
     };
+    if let Some(limit) = begun.limit.filter(|limit| written.rows >= *limit) {
+        eprintln!("these are the first {limit} rows, as --limit says, and there may be more");
+    }
     match receipt_file {
         Some(file) => write_receipt(file, begun, written).await,
         None => Ok(()),
@@ -222,17 +249,22 @@ fn request(args: ExportArgs) -> Result<ExportRequest> {
     }
     let extension = extension.filter(|extension| Format::from_name(extension).is_some());
     let pairs = [
-        ("start_date", Some(args.start.as_str())),
-        ("end_date", Some(args.end.as_str())),
+        ("start_date", args.start.as_deref()),
+        ("end_date", args.end.as_deref()),
+        ("from", args.from.as_deref()),
+        ("to", args.to.as_deref()),
         ("format", args.format.as_deref().or(extension.as_deref())),
         ("timezone", args.timezone.as_deref()),
         ("event_type", args.event_type.as_deref()),
         ("include_bots", args.include_bots.then_some("true")),
+        ("fields", args.fields.as_deref()),
+        ("limit", args.limit.as_deref()),
+        ("compression", args.compression.as_deref()),
+        ("event_data", args.event_data.as_deref()),
+        ("spreadsheet", args.spreadsheet.then_some("true")),
     ];
-    ExportRequest::from_pairs(
-        website,
-        pairs
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))),
-    )
+    let pairs = pairs
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
+    ExportRequest::from_pairs(website, pairs.chain(args.filters.pairs()?))
 }

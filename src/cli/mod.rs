@@ -6,6 +6,7 @@ mod completions;
 mod demo;
 mod engine;
 mod export;
+mod filters;
 mod key;
 mod load;
 mod man;

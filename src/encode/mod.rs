@@ -21,6 +21,8 @@ mod rows;
 mod timestamp;
 mod vector;
 
+use std::num::NonZeroU64;
+
 use bytes::Bytes;
 
 pub use self::csv::CsvEncoder;
@@ -28,22 +30,34 @@ pub use self::json::{Framing, JsonEncoder};
 pub use self::parquet::ParquetEncoder;
 use crate::decode::Batch;
 use crate::error::Result;
-use crate::request::Format;
+use crate::request::{Compression, Fields, Format};
 
 /// What a file says about itself. Only Parquet has a place for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileInfo {
     /// The website's id.
     pub site: String,
-    /// First day, `YYYY-MM-DD`.
+    /// First day, `YYYY-MM-DD`, or first instant in RFC 3339.
     pub start: String,
-    /// Last day, `YYYY-MM-DD`.
+    /// Last day, `YYYY-MM-DD`, or first instant outside in RFC 3339.
     pub end: String,
+    /// Whether the ends are instants.
+    pub instants: bool,
     /// IANA name of the zone that the days and offsets are of.
     pub timezone: String,
     /// Whether that zone is UTC, by whatever name: then times end in `Z`. Zones that are at UTC for a part of the year
     /// are not, and write `+00:00`.
     pub utc: bool,
+    /// The file's columns.
+    pub fields: Fields,
+    /// Most rows that were asked for: then the file may be the beginning of the whole one.
+    pub limit: Option<NonZeroU64>,
+    /// How the pages of a Parquet file are compressed.
+    pub compression: Compression,
+    /// Whether JSON has `event_data` as a string.
+    pub data_as_string: bool,
+    /// Whether CSV is made for spreadsheets.
+    pub spreadsheet: bool,
 }
 
 /// One file in the making.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::filters::push_filters;
 use super::statement::Statement;
 use crate::request::{ExportRequest, Interval, Window};
 
@@ -35,13 +36,16 @@ pub struct Key {
     pub event_id: u64,
 }
 
-/// The part of a window that one cursor reads: an interval, and where it goes on behind a row, that row's key.
+/// The part of a window that one cursor reads: an interval, and where it goes on behind a row, that row's key; perhaps not
+/// all of its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     /// From where to where.
     pub interval: Interval,
     /// The last row that was read already.
     pub last: Option<Key>,
+    /// Most rows that are read of it. Counts and proofs are of all.
+    pub limit: Option<u64>,
 }
 
 impl Range {
@@ -53,6 +57,7 @@ impl Range {
         Self {
             interval: Interval { from, until },
             last: None,
+            limit: None,
         }
     }
 }
@@ -118,6 +123,7 @@ pub(super) fn push_where(
             .push_str("\n  AND event_type = {event_type:String}");
         statement.text_parameter("event_type", event_type.as_str());
     }
+    push_filters(statement, &request.filters);
 }
 
 fn push_interval(statement: &mut Statement, suffix: &str, from: i64, until: i64) {

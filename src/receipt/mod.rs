@@ -11,10 +11,13 @@ pub use digest::{BodyDigest, Sha256Hex};
 pub use moment::Moment;
 pub use verify::verify;
 
+use std::num::NonZeroU64;
+
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use crate::export::ExportId;
-use crate::request::ExportRequest;
+use crate::request::{ExportRequest, Filter};
 
 /// How far an export has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,16 +62,29 @@ pub struct Receipt {
     pub website: String,
     /// `csv`, `json`, `ndjson` or `parquet`.
     pub format: String,
-    /// IANA name of the days' zone.
+    /// IANA name of the zone of days and timestamps.
     pub timezone: String,
-    /// The first day, `YYYY-MM-DD`.
-    pub start_date: String,
-    /// The last day, included.
-    pub end_date: String,
+    /// The first day, `YYYY-MM-DD`; absent where instants were asked for.
+    pub start_date: Option<String>,
+    /// The last day, included; absent where instants were asked for.
+    pub end_date: Option<String>,
+    /// The first instant; absent where days were asked for.
+    pub from: Option<Moment>,
+    /// The first instant outside; absent where days were asked for.
+    pub to: Option<Moment>,
     /// `pageview` or `event`; absent means both.
     pub event_type: Option<String>,
     /// Whether events of bots are in it.
     pub include_bots: bool,
+    /// The names of its filters, without their values, which may be a visitor's: rows that they left out are not in it.
+    #[serde(default)]
+    pub filters: Vec<String>,
+    /// The columns that were asked for, in their order; absent means all.
+    #[serde(default)]
+    pub fields: Option<Vec<String>>,
+    /// Most rows that were asked for; where there are so many, the file is only the beginning.
+    #[serde(default)]
+    pub limit: Option<u64>,
     /// Rows of the body.
     pub rows: u64,
     /// Bytes of the body, before any Content-Encoding.
@@ -84,19 +100,32 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// How many rows it was limited to, where there are so many.
+    pub fn limited(&self) -> Option<u64> {
+        self.limit.filter(|limit| self.rows >= *limit)
+    }
+
     /// The receipt of an export that begins now.
     pub fn begin(id: &ExportId, request: &ExportRequest) -> Self {
+        let window = &request.window;
+        let day = |day: NaiveDate| window.instants.is_none().then(|| day.to_string());
         Self {
             export_id: id.to_string(),
             status: Status::Running,
             reason: None,
             website: request.website.to_string(),
             format: request.format.to_string(),
-            timezone: request.window.zone.name().to_owned(),
-            start_date: request.window.start.to_string(),
-            end_date: request.window.end.to_string(),
+            timezone: window.zone.name().to_owned(),
+            start_date: day(window.start),
+            end_date: day(window.end),
+            from: window.instants.map(|instants| Moment(instants.from)),
+            to: window.instants.map(|instants| Moment(instants.until)),
             event_type: request.event_type.map(|kind| kind.as_str().to_owned()),
             include_bots: request.include_bots,
+            filters: request.filters.iter().map(Filter::name).collect(),
+            fields: (!request.fields.is_all())
+                .then(|| request.fields.names().map(str::to_owned).collect()),
+            limit: request.limit.map(NonZeroU64::get),
             rows: 0,
             bytes: 0,
             sha256: None,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, TE,
-    TRAILER, VARY,
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, TE, TRAILER, VARY,
 };
 use hyper::{Method, Request, Response};
 use tokio::sync::mpsc;
@@ -79,6 +79,9 @@ pub(super) async fn export(
     Ok(response)
 }
 
+/// The most rows that the request asked for: the body may be the beginning of the whole file.
+const X_EXPORT_LIMIT: HeaderName = HeaderName::from_static("x-export-limit");
+
 /// The trailers that [`Ending::taken`](super::running::Ending::taken) gives.
 const TRAILERS: HeaderValue =
     HeaderValue::from_static("x-export-rows, x-export-bytes, x-export-sha256");
@@ -98,6 +101,7 @@ struct Headers {
     content_type: HeaderValue,
     disposition: HeaderValue,
     encoding: Option<HeaderValue>,
+    limit: Option<HeaderValue>,
     /// Whether other clients may get another encoding.
     varies: bool,
 }
@@ -111,6 +115,7 @@ impl Headers {
                 Error::internal("the file's name cannot stand in a header").with_source(error)
             })?,
             encoding: encoding.header(),
+            limit: request.limit.map(|limit| limit.get().into()),
             varies: Encoding::is_for(request.format),
         })
     }
@@ -123,6 +128,9 @@ impl Headers {
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("none"));
         if let Some(encoding) = self.encoding {
             headers.insert(CONTENT_ENCODING, encoding);
+        }
+        if let Some(limit) = self.limit {
+            headers.insert(X_EXPORT_LIMIT, limit);
         }
         if self.varies {
             headers.insert(VARY, HeaderValue::from_static("accept-encoding"));

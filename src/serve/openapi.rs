@@ -18,7 +18,7 @@ mod tests {
     use crate::export::ExportId;
     use crate::pushdown::columns::COLUMNS;
     use crate::receipt::{Receipt, Status};
-    use crate::request::{ExportRequest, Format, PARAMETERS, WebsiteId};
+    use crate::request::{Compression, ExportRequest, FILTERS, Format, PARAMETERS, WebsiteId};
 
     fn document() -> Value {
         serde_json::from_str(DOCUMENT).unwrap()
@@ -56,32 +56,58 @@ mod tests {
                 .collect();
             let of_query: Vec<_> = parameters.iter().filter(|p| p["in"] == "query").collect();
             let names = strings(of_query.iter().map(|parameter| &parameter["name"]));
-            assert_eq!(names, PARAMETERS);
+            let of_code = PARAMETERS.iter().chain(&FILTERS).chain(&["data.KEY"]);
+            assert_eq!(names, of_code.copied().collect::<Vec<_>>());
             let required = of_query.iter().filter(|p| p["required"] == true);
             let required = strings(required.map(|parameter| &parameter["name"]));
-            assert_eq!(required, ["start_date", "end_date"]);
+            // The window is, but there are two ways to say it.
+            assert!(required.is_empty());
         }
-        // The examples together are a request, and what has a default may be left out.
+        // The examples together are a request, with one of the two windows, and what has a default may be left out.
         let website = component("parameters", "Website")["example"].take();
         let website = WebsiteId::parse(website.as_str().unwrap()).unwrap();
         let mut pairs: Vec<(String, String)> = Vec::new();
         for parameter in export["get"]["parameters"].as_array().unwrap() {
             let parameter = resolved(&document, parameter);
             if parameter["in"] == "query" {
-                let example = match &parameter["example"] {
-                    Value::String(text) => text.clone(),
-                    other => other.to_string(),
-                };
-                pairs.push((parameter["name"].as_str().unwrap().to_owned(), example));
+                let name = parameter["name"].as_str().unwrap().to_owned();
+                let text = |value: &Value| value.as_str().map(str::to_owned);
+                match &parameter["example"] {
+                    Value::Array(values) if parameter["explode"] == false => {
+                        let values: Vec<_> = values.iter().filter_map(Value::as_str).collect();
+                        pairs.push((name, values.join(",")));
+                    }
+                    Value::Array(values) => {
+                        let values = values.iter().filter_map(text);
+                        pairs.extend(values.map(|value| (name.clone(), value)));
+                    }
+                    Value::Object(values) => pairs.extend(
+                        values
+                            .iter()
+                            .map(|(name, value)| (name.clone(), text(value).unwrap())),
+                    ),
+                    value => pairs.push((name, text(value).unwrap_or_else(|| value.to_string()))),
+                }
             }
         }
-        ExportRequest::from_pairs(website.clone(), pairs.clone()).unwrap();
+        let (days, rest) = pairs.split_at(2);
+        let (instants, rest) = rest.split_at(2);
+        for window in [days, instants] {
+            let pairs = [window, rest].concat();
+            ExportRequest::from_pairs(website.clone(), pairs).unwrap();
+        }
         pairs.truncate(2);
         let sparse = ExportRequest::from_pairs(website, pairs).unwrap();
+        assert!(sparse.filters.is_empty() && sparse.fields.is_all() && sparse.limit.is_none());
         let default = |name: &str| component("parameters", name)["schema"]["default"].take();
         assert_eq!(default("Format"), sparse.format.as_str());
         assert_eq!(default("Timezone"), sparse.window.zone.name());
         assert_eq!(default("IncludeBots"), sparse.include_bots);
+        assert_eq!(default("Spreadsheet"), sparse.spreadsheet);
+        assert_eq!(default("Compression"), sparse.compression.as_str());
+        let schema = component("parameters", "Compression")["schema"].take();
+        let names = Compression::ALL.map(Compression::as_str);
+        assert_eq!(strings(schema["enum"].as_array().unwrap()), names);
     }
 
     #[test]
@@ -105,7 +131,8 @@ mod tests {
     #[test]
     fn an_event_has_the_columns_of_an_export() {
         let event = component("schemas", "Event");
-        assert_eq!(strings(event["required"].as_array().unwrap()), COLUMNS);
+        let fields = component("parameters", "Fields")["schema"]["items"].take();
+        assert_eq!(strings(fields["enum"].as_array().unwrap()), COLUMNS);
         let properties: BTreeSet<_> = event["properties"].as_object().unwrap().keys().collect();
         assert_eq!(properties.len(), COLUMNS.len());
         assert!(

@@ -6,17 +6,27 @@ use chrono::{DateTime, Datelike as _, Days, NaiveDate, Offset as _, TimeZone as 
 use chrono_tz::{TZ_VARIANTS, Tz};
 use rowspout::decode::EventType;
 use rowspout::error::{Error, ErrorKind};
-use rowspout::request::{ExportRequest, Format, MAX_DAYS, WebsiteId, Window};
+use rowspout::pushdown::columns::COLUMNS;
+use rowspout::request::{
+    DATA_PREFIX, ExportRequest, FILTERS, Format, MAX_DAYS, Wanted, WebsiteId, Window,
+};
 
 use super::input::rest;
 
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 13] = [
     "start_date",
     "end_date",
+    "from",
+    "to",
     "format",
     "timezone",
     "event_type",
     "include_bots",
+    "fields",
+    "limit",
+    "compression",
+    "event_data",
+    "spreadsheet",
 ];
 
 /// A query string, or days of a zone.
@@ -38,6 +48,7 @@ fn check(u: &mut Unstructured<'_>) -> Result<()> {
         return Ok(());
     };
     window(u, start, end, zone)?;
+    between(u, start, zone)?;
     built_query(u, start, end, zone)
 }
 
@@ -141,6 +152,57 @@ fn window(u: &mut Unstructured<'_>, start: NaiveDate, end: NaiveDate, zone: Tz) 
     neighbours(u, &window)
 }
 
+/// The time between two instants is that time, whatever the zone, and has the offsets of the zone.
+fn between(u: &mut Unstructured<'_>, start: NaiveDate, zone: Tz) -> Result<()> {
+    let from = midnight(start) + u.int_in_range(-100_000_000..=100_000_000i64)?;
+    let length = match u.int_in_range(0..=3)? {
+        0 => u.int_in_range(-1..=1)?,
+        1 => u.int_in_range(0..=90 * 86_400_000 + 1)?,
+        _ => u.int_in_range(1..=100_000_000)?,
+    };
+    let to = from + length;
+    let window = match Window::between(from, to, zone) {
+        Ok(window) => window,
+        Err(error) => {
+            let field = refused(&error);
+            if length <= 0 || length > 90 * 86_400_000 {
+                assert_eq!(field, "to");
+            } else if field == "timezone" {
+                let hours = (0..length / 3_600_000 + 1).map(|hour| from + hour * 3_600_000);
+                let mut instants = hours.chain([to - 1]);
+                assert!(instants.any(|ms| local(zone, ms).1 % 60 != 0));
+            } else {
+                let last_year = if zone == Tz::UTC { 2299 } else { 2099 };
+                let reaches = |ms| {
+                    let year = DateTime::from_timestamp_millis(ms).unwrap().year();
+                    year >= 1900 && local(zone, ms).0.year() <= last_year
+                };
+                assert!(!(reaches(from) && reaches(to - 1)), "{field}");
+            }
+            return Ok(());
+        }
+    };
+    let whole = rowspout::request::Interval { from, until: to };
+    assert_eq!(window.instants, Some(whole));
+    assert_eq!(window.intervals, [whole]);
+    assert_eq!(window.start, local(zone, from).0);
+    assert_eq!(window.end, local(zone, to - 1).0);
+    let transitions = &window.offsets.transitions;
+    assert!(transitions.is_sorted_by(|a, b| a.0 < b.0 && a.1 != b.1));
+    assert!(
+        transitions
+            .iter()
+            .all(|change| (from + 1..to).contains(&change.0))
+    );
+    for _ in 0..10 {
+        let ms = u.int_in_range(from..=to - 1)?;
+        let last = transitions.iter().rfind(|transition| transition.0 <= ms);
+        let minutes = last.map_or(window.offsets.first, |transition| transition.1);
+        assert_eq!(i32::from(minutes) * 60, local(zone, ms).1, "{ms} in {zone}");
+    }
+    Ok(())
+}
+
 /// Two windows that follow each other are the window of both.
 fn neighbours(u: &mut Unstructured<'_>, whole: &Window) -> Result<()> {
     let days = (whole.end - whole.start).num_days();
@@ -197,15 +259,34 @@ fn any_query(query: &str) {
         }
     };
     let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
-    assert!(pairs.iter().all(|(name, _)| NAMES.contains(&&**name)));
+    let is_filter = |name: &str| FILTERS.contains(&name) || name.starts_with(DATA_PREFIX);
+    assert!(
+        pairs
+            .iter()
+            .all(|(name, _)| NAMES.contains(&&**name) || is_filter(name))
+    );
+    filters(&request, pairs.iter().filter(|(name, _)| is_filter(name)));
     let value = |name: &str| {
         let mut values = pairs.iter().filter(|pair| pair.0 == name);
         let value = values.next().map(|pair| pair.1.clone().into_owned());
         assert!(values.next().is_none(), "{name} twice");
         value
     };
-    assert_eq!(value("start_date"), Some(request.window.start.to_string()));
-    assert_eq!(value("end_date"), Some(request.window.end.to_string()));
+    match request.window.instants {
+        None => {
+            assert_eq!(value("start_date"), Some(request.window.start.to_string()));
+            assert_eq!(value("end_date"), Some(request.window.end.to_string()));
+            assert_eq!((value("from"), value("to")), (None, None));
+        }
+        Some(instants) => {
+            for (name, ms) in [("from", instants.from), ("to", instants.until)] {
+                let instant = DateTime::parse_from_rfc3339(&value(name).unwrap()).unwrap();
+                assert_eq!(instant.timestamp_millis(), ms);
+                assert_eq!(instant.timestamp_subsec_nanos() % 1_000_000, 0);
+            }
+            assert_eq!((value("start_date"), value("end_date")), (None, None));
+        }
+    }
     assert_eq!(
         value("format").as_deref().unwrap_or("csv"),
         request.format.as_str()
@@ -222,7 +303,79 @@ fn any_query(query: &str) {
         value("include_bots").as_deref().unwrap_or("false"),
         request.include_bots.to_string()
     );
+    let names: Vec<_> = request.fields.names().collect();
+    let all = COLUMNS.join(",");
+    assert_eq!(value("fields").unwrap_or(all), names.join(","));
+    let limit = value("limit").map(|text| text.trim_start_matches('0').to_owned());
+    assert_eq!(limit, request.limit.map(|limit| limit.to_string()));
+    if let Some(compression) = value("compression") {
+        assert_eq!(
+            (request.compression.as_str(), request.format),
+            (compression.as_str(), Format::Parquet)
+        );
+    }
+    let event_data = request.data_as_string.then_some("string");
+    assert_eq!(value("event_data").as_deref(), event_data);
+    let spreadsheet = value("spreadsheet");
+    assert_eq!(
+        spreadsheet.as_deref().unwrap_or("false"),
+        request.spreadsheet.to_string()
+    );
+    assert!(!request.spreadsheet || request.format == Format::Csv);
     named(&request);
+}
+
+/// The filters are those of the query, each value where it belongs and with its marks taken off.
+fn filters<'a>(
+    request: &ExportRequest,
+    pairs: impl Iterator<Item = &'a (std::borrow::Cow<'a, str>, std::borrow::Cow<'a, str>)>,
+) {
+    let mut found: Vec<(String, Vec<Wanted>, Vec<Wanted>)> = Vec::new();
+    for (name, value) in pairs {
+        let (excludes, text) = match value.strip_prefix('!') {
+            Some(rest) => (true, rest),
+            None => (false, &**value),
+        };
+        let ends_in_star = text.ends_with('*')
+            && text[..text.len() - 1]
+                .bytes()
+                .rev()
+                .take_while(|byte| *byte == b'\\')
+                .count()
+                % 2
+                == 0;
+        let prefix = name == "url" && ends_in_star;
+        let text = if prefix {
+            &text[..text.len() - 1]
+        } else {
+            text
+        };
+        // A character that stands for itself in no text stands in for an escaped backslash.
+        let plain = text
+            .replace("\\\\", "\u{10ffff}")
+            .replace('\\', "")
+            .replace('\u{10ffff}', "\\");
+        if text.contains('\u{10ffff}') {
+            return;
+        }
+        let wanted = if prefix {
+            Wanted::Prefix(plain)
+        } else {
+            Wanted::Exact(plain)
+        };
+        let place = found.iter().position(|(known, ..)| *known == **name);
+        let place = place.unwrap_or_else(|| {
+            found.push((name.clone().into_owned(), Vec::new(), Vec::new()));
+            found.len() - 1
+        });
+        let (_, any, none) = &mut found[place];
+        if excludes { none } else { any }.push(wanted);
+    }
+    let taken = request
+        .filters
+        .iter()
+        .map(|filter| (filter.name(), filter.any_of.clone(), filter.none_of.clone()));
+    assert_eq!(taken.collect::<Vec<_>>(), found);
 }
 
 fn named(request: &ExportRequest) {

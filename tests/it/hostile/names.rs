@@ -23,10 +23,17 @@ async fn no_parameter_writes_a_header() {
     for name in [
         "start_date",
         "end_date",
+        "from",
+        "to",
         "format",
         "timezone",
         "event_type",
         "include_bots",
+        "fields",
+        "limit",
+        "compression",
+        "event_data",
+        "spreadsheet",
         "x",
     ] {
         for injection in injections {
