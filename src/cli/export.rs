@@ -64,14 +64,15 @@ pub(super) struct ExportArgs {
     /// CSV that spreadsheets take no formulas from, with a byte order mark
     #[arg(long)]
     spreadsheet: bool,
-    #[command(flatten)]
-    filters: FilterArgs,
     /// File, instead of standard output; it appears when it is complete
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Write the export's receipt: rows, bytes, SHA-256; `rowspout verify` checks the file by it
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
+    // Last: what follows would stand under the heading of the filters.
+    #[command(flatten)]
+    filters: FilterArgs,
 }
 
 pub(super) async fn run(args: ExportArgs, config: &Config) -> Result<()> {
