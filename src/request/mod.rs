@@ -7,6 +7,7 @@ mod fields;
 mod filter;
 mod format;
 mod parameters;
+mod values;
 mod website;
 mod window;
 

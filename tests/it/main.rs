@@ -7,6 +7,7 @@ mod catalog;
 mod check;
 mod cli;
 mod codec;
+mod codec_arrow;
 mod codec_parquet;
 mod compression;
 mod deploy;
