@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::replicas::Replica;
 use super::{Server, failure};
 use crate::error::{Error, Result};
+use crate::pushdown::COUNTS;
 use crate::pushdown::columns::TEXT_COLUMNS;
 
 /// What statements need to know of the table.
@@ -14,6 +15,8 @@ pub(super) struct TableFacts {
     pub(super) nullable: Vec<&'static str>,
     /// Whether its rows lie in parts that can be told apart.
     pub(super) has_parts: bool,
+    /// Whether its rows are counted and hashed by a projection, and in all columns as that does.
+    pub(super) is_counted: bool,
 }
 
 #[derive(clickhouse::Row, Deserialize)]
@@ -22,6 +25,12 @@ struct Described {
     column_type: String,
     engine: String,
 }
+
+/// Whether a table has the projection, or the one that it leads to on every server of a cluster.
+const COUNTED: &str = "SELECT count() FROM system.tables WHERE position(create_table_query, {projection:String}) > 0 \
+    AND ((database = {database:String} AND name = {name:String}) OR (database, name) IN (\
+    SELECT groups[1], groups[2] FROM (SELECT extractGroups(engine_full, '^Distributed\\(\'[^\']*\', \'([^\']*)\', \'([^\']*)\'') AS groups \
+    FROM system.tables WHERE database = {database:String} AND name = {name:String} AND engine = 'Distributed')))";
 
 /// A column, whether a type serves, and what to say where it doesn't.
 type Wanted = (&'static str, fn(&str) -> bool, &'static str);
@@ -100,6 +109,12 @@ impl Server {
             )
             .param("database", database)
             .param("name", name);
+        let counts = replica
+            .client
+            .query_raw(COUNTED)
+            .param("database", database)
+            .param("name", name)
+            .param("projection", format!("PROJECTION {COUNTS}"));
         let described = failure::in_time(query.fetch_all::<Described>(), replica.url()).await?;
         let Some(first) = described.first() else {
             return Err(Error::internal(format!(
@@ -125,9 +140,19 @@ impl Server {
                 )));
             }
         }
+        let is = |column: &str, served: &[&str]| {
+            let column = described.iter().find(|found| found.name == column);
+            column.is_some_and(|found| served.contains(&found.column_type.as_str()))
+        };
+        let alike = nullable.is_empty()
+            && is("is_bot", &["Bool", "UInt8"])
+            // Finer moments than the fence's would lie between two of them.
+            && is("ingested_at", &["DateTime64(3)", "DateTime64(3, 'UTC')"]);
+        let counted = failure::in_time(counts.fetch_one::<u64>(), replica.url()).await?;
         Ok(TableFacts {
             nullable,
             has_parts,
+            is_counted: alike && counted > 0,
         })
     }
 }
