@@ -175,10 +175,12 @@ impl Export {
         let chosen = server
             .choose(&request, fence, &format!("{id}-count"))
             .await?;
+        let (start, end) = request.window.ends();
         let info = FileInfo {
             site: request.website.to_string(),
-            start: request.window.start.to_string(),
-            end: request.window.end.to_string(),
+            start,
+            end,
+            instants: request.window.instants.is_some(),
             timezone: request.window.zone.name().to_owned(),
             utc: request.window.is_utc(),
         };

@@ -38,6 +38,7 @@ pub fn rowspout(wire: Wire, format: Format, chunks: &[Bytes]) -> usize {
         end: "2026-03-03".into(),
         timezone: "Europe/Berlin".into(),
         utc: false,
+        ..FileInfo::default()
     };
     let mut decoder = Decoder::new(wire);
     let mut encoder = Encoder::new(format, &info).unwrap();

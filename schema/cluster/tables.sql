@@ -102,6 +102,8 @@ CREATE TABLE IF NOT EXISTS export_log ON CLUSTER rowspout
     timezone     LowCardinality(String)          COMMENT 'IANA name',
     start_date   Date32                          COMMENT 'first day',
     end_date     Date32                          COMMENT 'last day',
+    window_from  Nullable(DateTime64(3, 'UTC'))  COMMENT 'first instant, where instants were asked for; the days are those of UTC then',
+    window_to    Nullable(DateTime64(3, 'UTC'))  COMMENT 'first instant outside, likewise',
     event_type   LowCardinality(String)          COMMENT 'pageview or event; empty means all',
     include_bots Bool                            COMMENT 'whether rows with is_bot are in it',
     status       LowCardinality(String)          COMMENT 'running, complete or aborted',
@@ -125,6 +127,8 @@ ALTER TABLE api_keys ON CLUSTER rowspout
     ADD COLUMN IF NOT EXISTS expires_at DateTime64(3, 'UTC') DEFAULT toDateTime64(0, 3, 'UTC') COMMENT 'when it opens nothing any more; 1970 means never' AFTER formats;
 
 ALTER TABLE export_log ON CLUSTER rowspout
+    ADD COLUMN IF NOT EXISTS window_from Nullable(DateTime64(3, 'UTC')) COMMENT 'first instant, where instants were asked for; the days are those of UTC then' AFTER end_date,
+    ADD COLUMN IF NOT EXISTS window_to Nullable(DateTime64(3, 'UTC')) COMMENT 'first instant outside, likewise' AFTER window_from,
     ADD COLUMN IF NOT EXISTS sha256 String COMMENT 'of those bytes, lower-case hexadecimal; empty until it is complete' AFTER bytes,
     ADD COLUMN IF NOT EXISTS resumes UInt32 COMMENT 'how often its reading was taken up again behind the last row' AFTER sha256,
     ADD COLUMN IF NOT EXISTS heartbeat_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when this row was written; a running export that is silent for long was lost' AFTER finished_at;

@@ -24,12 +24,18 @@ pub(super) struct ExportArgs {
     /// Website, as in site_abc123
     #[arg(long, value_name = "ID")]
     site: String,
-    /// First day, as YYYY-MM-DD
-    #[arg(long, value_name = "DAY")]
-    start: String,
+    /// First day, as YYYY-MM-DD; or give --from and --to
+    #[arg(long, value_name = "DAY", required_unless_present_any = ["from", "to"], requires = "end")]
+    start: Option<String>,
     /// Last day, included
-    #[arg(long, value_name = "DAY")]
-    end: String,
+    #[arg(long, value_name = "DAY", requires = "start")]
+    end: Option<String>,
+    /// First instant, in RFC 3339 as 2026-03-03T10:15:00Z
+    #[arg(long, value_name = "INSTANT", requires = "to", conflicts_with_all = ["start", "end"])]
+    from: Option<String>,
+    /// First instant that is outside
+    #[arg(long, value_name = "INSTANT", requires = "from", conflicts_with_all = ["start", "end"])]
+    to: Option<String>,
     /// csv, json, ndjson or parquet [default: the file's extension, else csv]
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
@@ -222,8 +228,10 @@ fn request(args: ExportArgs) -> Result<ExportRequest> {
     }
     let extension = extension.filter(|extension| Format::from_name(extension).is_some());
     let pairs = [
-        ("start_date", Some(args.start.as_str())),
-        ("end_date", Some(args.end.as_str())),
+        ("start_date", args.start.as_deref()),
+        ("end_date", args.end.as_deref()),
+        ("from", args.from.as_deref()),
+        ("to", args.to.as_deref()),
         ("format", args.format.as_deref().or(extension.as_deref())),
         ("timezone", args.timezone.as_deref()),
         ("event_type", args.event_type.as_deref()),

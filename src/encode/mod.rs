@@ -31,14 +31,16 @@ use crate::error::Result;
 use crate::request::Format;
 
 /// What a file says about itself. Only Parquet has a place for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileInfo {
     /// The website's id.
     pub site: String,
-    /// First day, `YYYY-MM-DD`.
+    /// First day, `YYYY-MM-DD`, or first instant in RFC 3339.
     pub start: String,
-    /// Last day, `YYYY-MM-DD`.
+    /// Last day, `YYYY-MM-DD`, or first instant outside in RFC 3339.
     pub end: String,
+    /// Whether the ends are instants.
+    pub instants: bool,
     /// IANA name of the zone that the days and offsets are of.
     pub timezone: String,
     /// Whether that zone is UTC, by whatever name: then times end in `Z`. Zones that are at UTC for a part of the year

@@ -16,11 +16,12 @@ use crate::receipt::{Moment, Receipt, Status};
 
 /// The columns that are written. `heartbeat_at` is ClickHouse's own clock at the INSERT, so that no two machines'
 /// clocks are ever compared.
-const COLUMNS: &str = "export_id, key_id, website_id, format, timezone, start_date, end_date, event_type, include_bots, \
-    status, reason, rows, bytes, sha256, resumes, started_at, finished_at, version";
+const COLUMNS: &str = "export_id, key_id, website_id, format, timezone, start_date, end_date, window_from, window_to, \
+    event_type, include_bots, status, reason, rows, bytes, sha256, resumes, started_at, finished_at, version";
 
-const NEWEST: &str = "SELECT export_id, key_id, website_id, format, timezone, toString(start_date) AS start_date, \
-    toString(end_date) AS end_date, event_type, include_bots, status, reason, rows, bytes, sha256, resumes, \
+const NEWEST: &str = "SELECT export_id, key_id, website_id, format, timezone, toString(start_date) AS first_day, \
+    toString(end_date) AS last_day, toUnixTimestamp64Milli(window_from) AS from_ms, \
+    toUnixTimestamp64Milli(window_to) AS to_ms, event_type, include_bots, status, reason, rows, bytes, sha256, resumes, \
     toUnixTimestamp64Milli(started_at) AS started_ms, toUnixTimestamp64Milli(finished_at) AS finished_ms, version, \
     toUnixTimestamp64Milli(now64(3)) - toUnixTimestamp64Milli(heartbeat_at) AS silent_ms \
     FROM export_log WHERE export_id = {id:String} ORDER BY version DESC LIMIT 1";
@@ -49,8 +50,10 @@ struct Row {
     website_id: String,
     format: String,
     timezone: String,
-    start_date: String,
-    end_date: String,
+    first_day: String,
+    last_day: String,
+    from_ms: Option<i64>,
+    to_ms: Option<i64>,
     event_type: String,
     include_bots: bool,
     status: String,
@@ -133,8 +136,10 @@ impl ExportLog {
                 website: row.website_id,
                 format: row.format,
                 timezone: row.timezone,
-                start_date: row.start_date,
-                end_date: row.end_date,
+                start_date: row.from_ms.is_none().then_some(row.first_day),
+                end_date: row.to_ms.is_none().then_some(row.last_day),
+                from: row.from_ms.map(Moment),
+                to: row.to_ms.map(Moment),
                 event_type: some(row.event_type),
                 include_bots: row.include_bots,
                 rows: row.rows,
@@ -162,8 +167,10 @@ fn to_json(entry: &Entry) -> serde_json::Value {
         "website_id": receipt.website,
         "format": receipt.format,
         "timezone": receipt.timezone,
-        "start_date": receipt.start_date,
-        "end_date": receipt.end_date,
+        "start_date": receipt.start_date.clone().or_else(|| Some(receipt.from?.date())),
+        "end_date": receipt.end_date.clone().or_else(|| Some(receipt.to?.before().date())),
+        "window_from": receipt.from.map(Moment::to_sql),
+        "window_to": receipt.to.map(Moment::to_sql),
         "event_type": receipt.event_type.as_deref().unwrap_or(""),
         "include_bots": receipt.include_bots,
         "status": receipt.status.as_str(),

@@ -38,6 +38,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::request::{Format, WebsiteId};
 use crate::shutdown::shutdown_signal;
 
+pub(crate) use self::value::timestamp;
+
 /// Batches between the reader and the INSERT, beside the one in each one's hands.
 const QUEUED_BATCHES: usize = 1;
 

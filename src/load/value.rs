@@ -19,7 +19,7 @@ const REMEDY: &str = "write it as 2026-03-03T10:15:00Z or 2026-03-03T11:15:00.25
 const TOO_FINE: &str = "is finer than a millisecond, which the table cannot hold: round it";
 
 /// An RFC 3339 time, in milliseconds since 1970-01-01T00:00:00Z. A space may stand for the `T`.
-pub(super) fn timestamp(text: &[u8]) -> Result<i64, String> {
+pub(crate) fn timestamp(text: &[u8]) -> Result<i64, String> {
     let said = || format!("{:?}", shortened(&String::from_utf8_lossy(text)));
     let malformed = || format!("{} is not a time of RFC 3339: {REMEDY}", said());
     let shape = text.len() >= 19

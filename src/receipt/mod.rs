@@ -11,6 +11,7 @@ pub use digest::{BodyDigest, Sha256Hex};
 pub use moment::Moment;
 pub use verify::verify;
 
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use crate::export::ExportId;
@@ -59,12 +60,16 @@ pub struct Receipt {
     pub website: String,
     /// `csv`, `json`, `ndjson` or `parquet`.
     pub format: String,
-    /// IANA name of the days' zone.
+    /// IANA name of the zone of days and timestamps.
     pub timezone: String,
-    /// The first day, `YYYY-MM-DD`.
-    pub start_date: String,
-    /// The last day, included.
-    pub end_date: String,
+    /// The first day, `YYYY-MM-DD`; absent where instants were asked for.
+    pub start_date: Option<String>,
+    /// The last day, included; absent where instants were asked for.
+    pub end_date: Option<String>,
+    /// The first instant; absent where days were asked for.
+    pub from: Option<Moment>,
+    /// The first instant outside; absent where days were asked for.
+    pub to: Option<Moment>,
     /// `pageview` or `event`; absent means both.
     pub event_type: Option<String>,
     /// Whether events of bots are in it.
@@ -86,15 +91,19 @@ pub struct Receipt {
 impl Receipt {
     /// The receipt of an export that begins now.
     pub fn begin(id: &ExportId, request: &ExportRequest) -> Self {
+        let window = &request.window;
+        let day = |day: NaiveDate| window.instants.is_none().then(|| day.to_string());
         Self {
             export_id: id.to_string(),
             status: Status::Running,
             reason: None,
             website: request.website.to_string(),
             format: request.format.to_string(),
-            timezone: request.window.zone.name().to_owned(),
-            start_date: request.window.start.to_string(),
-            end_date: request.window.end.to_string(),
+            timezone: window.zone.name().to_owned(),
+            start_date: day(window.start),
+            end_date: day(window.end),
+            from: window.instants.map(|instants| Moment(instants.from)),
+            to: window.instants.map(|instants| Moment(instants.until)),
             event_type: request.event_type.map(|kind| kind.as_str().to_owned()),
             include_bots: request.include_bots,
             rows: 0,

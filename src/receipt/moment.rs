@@ -18,6 +18,16 @@ impl Moment {
         DateTime::from_timestamp_millis(self.0).unwrap_or_default()
     }
 
+    /// The millisecond before it.
+    pub(crate) fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
+    /// Its date in UTC, as `YYYY-MM-DD`.
+    pub(crate) fn date(self) -> String {
+        self.utc().format("%Y-%m-%d").to_string()
+    }
+
     /// As ClickHouse reads a `DateTime64(3, 'UTC')`.
     pub(crate) fn to_sql(self) -> String {
         self.utc().format("%Y-%m-%d %H:%M:%S%.3f").to_string()

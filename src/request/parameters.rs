@@ -11,9 +11,11 @@ use crate::decode::EventType;
 use crate::error::{Error, Result};
 
 /// The names that a request may use, each once.
-pub(crate) const PARAMETERS: [&str; 6] = [
+pub(crate) const PARAMETERS: [&str; 8] = [
     "start_date",
     "end_date",
+    "from",
+    "to",
     "format",
     "timezone",
     "event_type",
@@ -28,7 +30,7 @@ const MAX_QUOTED: usize = 64;
 pub struct ExportRequest {
     /// Whose events.
     pub website: WebsiteId,
-    /// Which days.
+    /// Which days, or which time between two instants.
     pub window: Window,
     /// Written how.
     pub format: Format,
@@ -96,10 +98,8 @@ impl ExportRequest {
                 ));
             }
         }
-        let [start, end, format, zone, event_type, include_bots] = values;
+        let [start, end, from, to, format, zone, event_type, include_bots] = values;
 
-        let start = date("start_date", start)?;
-        let end = date("end_date", end)?;
         let format = format.map_or(Ok(Format::Csv), |name| {
             Format::from_name(&name).ok_or_else(|| {
                 Error::validation(
@@ -125,7 +125,7 @@ impl ExportRequest {
         };
         Ok(Self {
             website,
-            window: Window::new(start, end, zone)?,
+            window: window([start, end], [from, to], zone)?,
             format,
             event_type,
             include_bots,
@@ -134,13 +134,9 @@ impl ExportRequest {
 
     /// The file's name, safe in a header and on every file system.
     pub fn file_name(&self) -> String {
-        format!(
-            "events_{}_{}_{}.{}",
-            self.website,
-            self.window.start,
-            self.window.end,
-            self.format.as_str()
-        )
+        let (start, end) = self.window.ends_in_name();
+        let (site, extension) = (&self.website, self.format.as_str());
+        format!("events_{site}_{start}_{end}.{extension}")
     }
 }
 
@@ -167,11 +163,67 @@ pub(crate) fn quoted(text: &str) -> String {
     short
 }
 
-fn date(field: &'static str, value: Option<String>) -> Result<NaiveDate> {
+/// The window of two days or of two instants.
+fn window(days: [Option<String>; 2], instants: [Option<String>; 2], zone: Tz) -> Result<Window> {
+    let asks = |ends: &[Option<String>; 2], names: [&'static str; 2]| {
+        let given = ends.iter().zip(names).find(|(end, _)| end.is_some());
+        given.map(|(_, name)| name)
+    };
+    let day = asks(&days, ["start_date", "end_date"]);
+    let instant = asks(&instants, ["from", "to"]);
+    if let (Some(day), Some(instant)) = (day, instant) {
+        return Err(Error::validation(
+            instant,
+            format!(
+                "{instant} does not go together with {day}: give start_date and end_date, or from and to"
+            ),
+        ));
+    }
+    if instant.is_some() {
+        let [from, to] = instants;
+        return Window::between(instant_of("from", from)?, instant_of("to", to)?, zone);
+    }
+    let [start, end] = days;
+    let or = if day.is_none() {
+        ", or give the instants from and to"
+    } else {
+        ""
+    };
+    Window::new(
+        date("start_date", start, or)?,
+        date("end_date", end, or)?,
+        zone,
+    )
+}
+
+/// An instant in RFC 3339, in milliseconds since 1970-01-01T00:00:00Z.
+fn instant_of(field: &'static str, value: Option<String>) -> Result<i64> {
     let Some(text) = value else {
         return Err(Error::validation(
             field,
-            format!("{field} is missing: give a day as YYYY-MM-DD"),
+            format!("{field} is missing: give an instant as 2026-03-03T10:15:00Z"),
+        ));
+    };
+    crate::load::timestamp(text.as_bytes()).map_err(|_| {
+        // What is wrong, of the text as it may be quoted.
+        let text = quoted(&text);
+        let wrong = crate::load::timestamp(text.as_bytes())
+            .err()
+            .unwrap_or_default();
+        let plus = if text.get(11..).is_some_and(|time| time.contains(' ')) {
+            ", a plus sign as %2B"
+        } else {
+            ""
+        };
+        Error::validation(field, format!("{field} {wrong}{plus}"))
+    })
+}
+
+fn date(field: &'static str, value: Option<String>, or: &str) -> Result<NaiveDate> {
+    let Some(text) = value else {
+        return Err(Error::validation(
+            field,
+            format!("{field} is missing: give a day as YYYY-MM-DD{or}"),
         ));
     };
     let bytes = text.as_bytes();

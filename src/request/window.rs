@@ -1,11 +1,11 @@
-//! The days of a zone as instants, and the zone's offsets inside them.
+//! The days of a zone as instants, or instants as they are, and the zone's offsets inside them.
 //!
 //! A day of a zone is the set of instants whose local date is that day. Mostly that is one interval; where clocks
 //! went back over midnight (St. John's, one minute past) it is two, and where a date was skipped (Apia,
 //! 2011-12-30) it is none. So a window is a list of intervals, and no row is lost or doubled between two
 //! neighbouring windows in any zone.
 
-use chrono::{DateTime, Days, NaiveDate, Offset as _, TimeZone as _};
+use chrono::{DateTime, Days, NaiveDate, Offset as _, SecondsFormat, TimeZone as _};
 use chrono_tz::Tz;
 
 use crate::error::{Error, Result};
@@ -43,15 +43,17 @@ pub struct Offsets {
     pub transitions: Vec<(i64, i16)>,
 }
 
-/// Whole days of a zone.
+/// Whole days of a zone, or the time between two instants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// The first day.
+    /// The first day; of instants the day that the first one lies in.
     pub start: NaiveDate,
-    /// The last day, included.
+    /// The last day, included; of instants the day that the last one inside lies in.
     pub end: NaiveDate,
-    /// Whose days.
+    /// Whose days, and whose offsets.
     pub zone: Tz,
+    /// The instants, where they were asked for instead of days.
+    pub instants: Option<Interval>,
     /// The instants, in order of time, neither touching nor overlapping; empty where none of the days existed.
     pub intervals: Vec<Interval>,
     /// The offset of every instant inside.
@@ -113,20 +115,20 @@ impl Window {
             }
         }
 
-        let stretches = stretches(start, end, zone);
+        let stretches = stretches(
+            midnight_ms(start) - MAX_OFFSET_HOURS * MS_PER_HOUR,
+            midnight_ms(end) + (24 + MAX_OFFSET_HOURS) * MS_PER_HOUR,
+            zone,
+        );
         let local_from = midnight_ms(start);
         let local_until = midnight_ms(end) + 24 * MS_PER_HOUR;
         let mut intervals: Vec<Interval> = Vec::new();
         let mut inside: Vec<(Interval, i64)> = Vec::new();
         for stretch in stretches {
             let shift = stretch.offset_seconds * MS_PER_SECOND;
-            let interval = Interval {
-                from: stretch.interval.from.max(local_from - shift),
-                until: stretch.interval.until.min(local_until - shift),
-            };
-            if interval.from >= interval.until {
+            let Some(interval) = stretch.within(local_from - shift, local_until - shift) else {
                 continue;
-            }
+            };
             inside.push((interval, stretch.offset_seconds));
             match intervals.last_mut() {
                 Some(last) if last.until == interval.from => last.until = interval.until,
@@ -137,9 +139,99 @@ impl Window {
             start,
             end,
             zone,
+            instants: None,
             intervals,
             offsets: offsets(&inside, zone)?,
         })
+    }
+
+    /// The time from the instant `from` up to the instant `to`, which is outside, in milliseconds since
+    /// 1970-01-01T00:00:00Z. Windows that meet share no row and miss none. The zone is that of timestamps.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Validation`](crate::error::ErrorKind::Validation) naming `from`, `to` or `timezone`: nothing lies
+    /// between the instants, or more than [`MAX_DAYS`] times 24 hours, or the rest as in [`Window::new`].
+    pub fn between(from: i64, to: i64, zone: Tz) -> Result<Self> {
+        use chrono::Datelike as _;
+
+        let (first, last) = (instant_text(from), instant_text(to));
+        if to <= from {
+            return Err(Error::validation(
+                "to",
+                format!(
+                    "to {last} is not behind from {first}: give the first instant that is outside"
+                ),
+            ));
+        }
+        let most = MAX_DAYS as i64 * 24 * MS_PER_HOUR;
+        if to.saturating_sub(from) > most {
+            return Err(Error::validation(
+                "to",
+                format!(
+                    "{first} to {last} is more than the {MAX_DAYS} days of 24 hours of one export: ask for to={} or earlier, \
+                     then for the rest",
+                    instant_text(from.saturating_add(most))
+                ),
+            ));
+        }
+        for (field, instant, text) in [("from", from, &first), ("to", to - 1, &last)] {
+            let year = DateTime::from_timestamp_millis(instant).map_or(i32::MAX, |at| at.year());
+            if !YEARS.contains(&year) {
+                return Err(Error::validation(
+                    field,
+                    format!(
+                        "{field} {text} is out of reach: the years {} to {} can be stored",
+                        YEARS.start(),
+                        YEARS.end()
+                    ),
+                ));
+            }
+        }
+        let (start, end) = (local_date(zone, from), local_date(zone, to - 1));
+        for (field, date, text) in [("from", start, &first), ("to", end, &last)] {
+            if zone != Tz::UTC && date.year() > LAST_ZONE_YEAR {
+                return Err(Error::validation(
+                    field,
+                    format!(
+                        "{field} {text} in {zone}: the zone's changes are known up to {LAST_ZONE_YEAR}, so use UTC"
+                    ),
+                ));
+            }
+        }
+        let hour = from.div_euclid(MS_PER_HOUR) * MS_PER_HOUR;
+        let stretches = stretches(hour, to, zone);
+        let inside: Vec<_> = stretches
+            .iter()
+            .filter_map(|stretch| Some((stretch.within(from, to)?, stretch.offset_seconds)))
+            .collect();
+        let whole = Interval { from, until: to };
+        Ok(Self {
+            start,
+            end,
+            zone,
+            instants: Some(whole),
+            intervals: vec![whole],
+            offsets: offsets(&inside, zone)?,
+        })
+    }
+
+    /// Where it begins and ends as they were asked for: days as `YYYY-MM-DD`, the last one included, or instants in
+    /// RFC 3339 and UTC, the last one not included.
+    pub fn ends(&self) -> (String, String) {
+        match self.instants {
+            Some(instants) => (instant_text(instants.from), instant_text(instants.until)),
+            None => (self.start.to_string(), self.end.to_string()),
+        }
+    }
+
+    /// The same for a file's name, as in `2026-03-01` or `20260301T101500Z`.
+    pub fn ends_in_name(&self) -> (String, String) {
+        let (first, last) = self.ends();
+        match self.instants {
+            Some(_) => (first.replace(['-', ':'], ""), last.replace(['-', ':'], "")),
+            None => (first, last),
+        }
     }
 
     /// Whether timestamps end in `Z`: the zone is UTC by one of its names, not merely at offset zero.
@@ -158,6 +250,35 @@ impl Window {
     }
 }
 
+impl Stretch {
+    /// The part of it that lies between two instants.
+    fn within(&self, from: i64, until: i64) -> Option<Interval> {
+        let interval = Interval {
+            from: self.interval.from.max(from),
+            until: self.interval.until.min(until),
+        };
+        (interval.from < interval.until).then_some(interval)
+    }
+}
+
+/// An instant in RFC 3339 and UTC, its milliseconds where they are not zero.
+fn instant_text(ms: i64) -> String {
+    let format = if ms.rem_euclid(MS_PER_SECOND) == 0 {
+        SecondsFormat::Secs
+    } else {
+        SecondsFormat::Millis
+    };
+    let instant = DateTime::from_timestamp_millis(ms).unwrap_or_default();
+    instant.to_rfc3339_opts(format, true)
+}
+
+/// The zone's date at an instant.
+fn local_date(zone: Tz, instant_ms: i64) -> NaiveDate {
+    let local = instant_ms + offset_seconds(zone, instant_ms) * MS_PER_SECOND;
+    let local = DateTime::from_timestamp_millis(local).unwrap_or_default();
+    local.date_naive()
+}
+
 /// Midnight of a date as if it were UTC, in milliseconds.
 fn midnight_ms(date: NaiveDate) -> i64 {
     date.and_time(chrono::NaiveTime::MIN)
@@ -173,13 +294,11 @@ fn offset_seconds(zone: Tz, instant_ms: i64) -> i64 {
     i64::from(zone.offset_from_utc_datetime(&utc).fix().local_minus_utc())
 }
 
-/// Cuts the time around the window at the zone's transitions.
+/// Cuts the time between two instants, the first one the beginning of an hour, at the zone's transitions.
 ///
 /// The zone database has no list to read, so the offset is looked up every hour, and where it differs from the
 /// hour before, the transition's second is found by halving. No zone ever changed twice within an hour.
-fn stretches(start: NaiveDate, end: NaiveDate, zone: Tz) -> Vec<Stretch> {
-    let from = midnight_ms(start) - MAX_OFFSET_HOURS * MS_PER_HOUR;
-    let until = midnight_ms(end) + (24 + MAX_OFFSET_HOURS) * MS_PER_HOUR;
+fn stretches(from: i64, until: i64, zone: Tz) -> Vec<Stretch> {
     let mut stretches = Vec::new();
     let mut begin = from;
     let mut offset = offset_seconds(zone, from);

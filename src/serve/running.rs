@@ -50,9 +50,9 @@ impl Running {
             .registry
             .begin(Receipt::begin(id, request), key_id.to_owned());
         service.log.put(figures.entry());
+        let (start, end) = request.window.ends();
         tracing::info!(
-            export = %id, key = key_id, website = %request.website, start = %request.window.start,
-            end = %request.window.end, timezone = request.window.zone.name(), format = %request.format, "an export begins"
+            export = %id, key = key_id, website = %request.website, start, end, timezone = request.window.zone.name(), format = %request.format, "an export begins"
         );
         Self {
             service: service.clone(),

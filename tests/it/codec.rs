@@ -29,6 +29,7 @@ pub(crate) fn info(utc: bool) -> FileInfo {
         end: "2026-03-04".into(),
         timezone: if utc { "UTC" } else { "Europe/Berlin" }.into(),
         utc,
+        ..FileInfo::default()
     }
 }
 

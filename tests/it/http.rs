@@ -140,9 +140,72 @@ async fn every_bad_parameter_is_refused_by_name_with_its_remedy() {
             "true",
         ),
         (
-            "start_date=2026-03-01&end_date=2026-03-07&limit=5",
-            "limit",
+            "start_date=2026-03-01&end_date=2026-03-07&rows=5",
+            "rows",
             "no parameter",
+        ),
+        ("format=csv", "start_date", "from and to"),
+        ("from=2026-03-01T00:00:00Z", "to", "missing"),
+        ("to=2026-03-01T00:00:00Z", "from", "missing"),
+        (
+            "from=2026-03-01T00:00:00Z&end_date=2026-03-07",
+            "from",
+            "end_date",
+        ),
+        (
+            "from=2026-03-01T00:00:00Z&to=2026-03-02T00:00:00Z&start_date=2026-03-01&end_date=2026-03-07",
+            "from",
+            "start_date",
+        ),
+        (
+            "from=2026-03-01&to=2026-03-02T00:00:00Z",
+            "from",
+            "RFC 3339",
+        ),
+        (
+            "from=2026-03-01T00:00:00Z&to=2026-03-02T00:00:00",
+            "to",
+            "no zone",
+        ),
+        (
+            "from=2026-03-01T00:00:00+01:00&to=2026-03-02T00:00:00Z",
+            "from",
+            "%2B",
+        ),
+        (
+            "from=2026-03-01T00:00:00.0001Z&to=2026-03-02T00:00:00Z",
+            "from",
+            "finer than a millisecond",
+        ),
+        (
+            "from=2026-03-01T00:00:00Z&to=2026-03-01T01:00:00%2B01:00",
+            "to",
+            "not behind",
+        ),
+        (
+            "from=2026-03-02T00:00:00Z&to=2026-03-01T00:00:00Z",
+            "to",
+            "not behind",
+        ),
+        (
+            "from=2026-01-01T00:00:00Z&to=2026-04-01T00:00:00.001Z",
+            "to",
+            "to=2026-04-01T00:00:00Z",
+        ),
+        (
+            "from=1899-12-31T23:59:59Z&to=1900-01-01T00:00:00Z",
+            "from",
+            "1900",
+        ),
+        (
+            "from=2100-01-01T00:00:00Z&to=2100-01-01T00:00:01Z&timezone=Asia/Tokyo",
+            "from",
+            "use UTC",
+        ),
+        (
+            "from=1970-03-01T00:00:00Z&to=1970-03-01T00:00:01Z&timezone=Africa/Monrovia",
+            "timezone",
+            "whole minutes",
         ),
         (
             "start_date=2026-03-01&end_date=2026-03-07&Format=csv",

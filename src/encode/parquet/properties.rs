@@ -25,10 +25,16 @@ pub(super) const WITH_STATISTICS: [&str; 12] = [
 pub(super) const WITHOUT_DICTIONARY: [&str; 2] = ["timestamp", "event_data"];
 
 pub(super) fn properties(info: &FileInfo) -> WriterProperties {
+    // Days are both included, and instants half-open: names of their own keep one from being read as the other.
+    let (start, end) = if info.instants {
+        ("export.from", "export.to")
+    } else {
+        ("export.start", "export.end")
+    };
     let key_values = [
         ("export.site", info.site.as_str()),
-        ("export.start", &info.start),
-        ("export.end", &info.end),
+        (start, &info.start),
+        (end, &info.end),
         ("export.timezone", &info.timezone),
         ("export.version", env!("CARGO_PKG_VERSION")),
         ("event_data.format", "json"),

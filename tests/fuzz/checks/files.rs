@@ -91,6 +91,7 @@ fn encode<'a>(
         end: "2026-03-04".into(),
         timezone: if utc { "UTC" } else { "Europe/Berlin" }.into(),
         utc,
+        ..FileInfo::default()
     };
     let mut decoder = Decoder::new(wire);
     let mut encoder = Encoder::new(format, &info).unwrap();

@@ -10,9 +10,11 @@ use rowspout::request::{ExportRequest, Format, MAX_DAYS, WebsiteId, Window};
 
 use super::input::rest;
 
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 8] = [
     "start_date",
     "end_date",
+    "from",
+    "to",
     "format",
     "timezone",
     "event_type",
@@ -38,6 +40,7 @@ fn check(u: &mut Unstructured<'_>) -> Result<()> {
         return Ok(());
     };
     window(u, start, end, zone)?;
+    between(u, start, zone)?;
     built_query(u, start, end, zone)
 }
 
@@ -141,6 +144,57 @@ fn window(u: &mut Unstructured<'_>, start: NaiveDate, end: NaiveDate, zone: Tz) 
     neighbours(u, &window)
 }
 
+/// The time between two instants is that time, whatever the zone, and has the offsets of the zone.
+fn between(u: &mut Unstructured<'_>, start: NaiveDate, zone: Tz) -> Result<()> {
+    let from = midnight(start) + u.int_in_range(-100_000_000..=100_000_000i64)?;
+    let length = match u.int_in_range(0..=3)? {
+        0 => u.int_in_range(-1..=1)?,
+        1 => u.int_in_range(0..=90 * 86_400_000 + 1)?,
+        _ => u.int_in_range(1..=100_000_000)?,
+    };
+    let to = from + length;
+    let window = match Window::between(from, to, zone) {
+        Ok(window) => window,
+        Err(error) => {
+            let field = refused(&error);
+            if length <= 0 || length > 90 * 86_400_000 {
+                assert_eq!(field, "to");
+            } else if field == "timezone" {
+                let hours = (0..length / 3_600_000 + 1).map(|hour| from + hour * 3_600_000);
+                let mut instants = hours.chain([to - 1]);
+                assert!(instants.any(|ms| local(zone, ms).1 % 60 != 0));
+            } else {
+                let last_year = if zone == Tz::UTC { 2299 } else { 2099 };
+                let reaches = |ms| {
+                    let year = DateTime::from_timestamp_millis(ms).unwrap().year();
+                    year >= 1900 && local(zone, ms).0.year() <= last_year
+                };
+                assert!(!(reaches(from) && reaches(to - 1)), "{field}");
+            }
+            return Ok(());
+        }
+    };
+    let whole = rowspout::request::Interval { from, until: to };
+    assert_eq!(window.instants, Some(whole));
+    assert_eq!(window.intervals, [whole]);
+    assert_eq!(window.start, local(zone, from).0);
+    assert_eq!(window.end, local(zone, to - 1).0);
+    let transitions = &window.offsets.transitions;
+    assert!(transitions.is_sorted_by(|a, b| a.0 < b.0 && a.1 != b.1));
+    assert!(
+        transitions
+            .iter()
+            .all(|change| (from + 1..to).contains(&change.0))
+    );
+    for _ in 0..10 {
+        let ms = u.int_in_range(from..=to - 1)?;
+        let last = transitions.iter().rfind(|transition| transition.0 <= ms);
+        let minutes = last.map_or(window.offsets.first, |transition| transition.1);
+        assert_eq!(i32::from(minutes) * 60, local(zone, ms).1, "{ms} in {zone}");
+    }
+    Ok(())
+}
+
 /// Two windows that follow each other are the window of both.
 fn neighbours(u: &mut Unstructured<'_>, whole: &Window) -> Result<()> {
     let days = (whole.end - whole.start).num_days();
@@ -204,8 +258,21 @@ fn any_query(query: &str) {
         assert!(values.next().is_none(), "{name} twice");
         value
     };
-    assert_eq!(value("start_date"), Some(request.window.start.to_string()));
-    assert_eq!(value("end_date"), Some(request.window.end.to_string()));
+    match request.window.instants {
+        None => {
+            assert_eq!(value("start_date"), Some(request.window.start.to_string()));
+            assert_eq!(value("end_date"), Some(request.window.end.to_string()));
+            assert_eq!((value("from"), value("to")), (None, None));
+        }
+        Some(instants) => {
+            for (name, ms) in [("from", instants.from), ("to", instants.until)] {
+                let instant = DateTime::parse_from_rfc3339(&value(name).unwrap()).unwrap();
+                assert_eq!(instant.timestamp_millis(), ms);
+                assert_eq!(instant.timestamp_subsec_nanos() % 1_000_000, 0);
+            }
+            assert_eq!((value("start_date"), value("end_date")), (None, None));
+        }
+    }
     assert_eq!(
         value("format").as_deref().unwrap_or("csv"),
         request.format.as_str()

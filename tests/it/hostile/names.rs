@@ -23,6 +23,8 @@ async fn no_parameter_writes_a_header() {
     for name in [
         "start_date",
         "end_date",
+        "from",
+        "to",
         "format",
         "timezone",
         "event_type",

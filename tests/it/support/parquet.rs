@@ -1,6 +1,6 @@
 //! Reads Parquet back with the parquet crate's own reader.
 
-use arrow::array::{Array as _, AsArray as _};
+use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -37,4 +37,47 @@ pub(crate) fn rows(file: Bytes) -> Vec<Row> {
         }
     }
     rows
+}
+
+/// A value of a file.
+#[derive(Debug)]
+pub(crate) enum Cell {
+    /// Nothing.
+    Null,
+    /// An instant since 1970-01-01T00:00:00Z.
+    Microseconds(i64),
+    /// A text.
+    Text(String),
+}
+
+/// The names of a file's columns, and the cells of all rows.
+pub(crate) fn cells(file: Bytes) -> (Vec<String>, Vec<Vec<Cell>>) {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).expect("a Parquet file");
+    let fields = builder.schema().fields().iter();
+    let names = fields.map(|field| field.name().clone()).collect();
+    let reader = builder.build().expect("a reader");
+    let mut rows = Vec::new();
+    for batch in reader {
+        rows.extend(cells_of(&batch.expect("a batch")));
+    }
+    (names, rows)
+}
+
+/// The cells of a batch.
+pub(crate) fn cells_of(batch: &RecordBatch) -> Vec<Vec<Cell>> {
+    let cell = |row: usize, column: usize| {
+        let column = batch.column(column);
+        match column.as_primitive_opt::<TimestampMicrosecondType>() {
+            _ if column.is_null(row) => Cell::Null,
+            Some(times) => Cell::Microseconds(times.value(row)),
+            None => Cell::Text(column.as_string::<i32>().value(row).to_owned()),
+        }
+    };
+    (0..batch.num_rows())
+        .map(|row| {
+            (0..batch.num_columns())
+                .map(|column| cell(row, column))
+                .collect()
+        })
+        .collect()
 }
