@@ -25,7 +25,7 @@ pub use compression::WireCompression;
 pub use kill::orders_taken;
 pub use patience::{Interruptions, Patience};
 pub use plan::{Counts, Plan, Planning};
-pub use quarters::{Digest, Quarter, Tally, changed_under_its_tag};
+pub use quarters::{Digest, Quarter, Tally};
 pub use ranges::{Ranges, Remedy};
 pub use replay::Replay;
 pub use replicas::{REPLICA_FAILURES, Replica, Replicas};

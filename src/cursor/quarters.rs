@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::kill::Kill;
 use super::replicas::Replica;
 use super::{Server, failure};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::pushdown::{self, Counting, Fence};
 use crate::request::ExportRequest;
 
@@ -75,58 +75,101 @@ impl Tally for Digested {
 }
 
 impl Server {
-    /// Looks at the first replica that answers, and says whether its table's rows are counted and hashed by a projection.
+    /// Counts a request's rows on the first replica that can, as `ask` does it.
     ///
     /// # Errors
     ///
-    /// None answers, or has the table of events as it must be.
-    pub async fn look(&self) -> Result<(Arc<Replica>, bool)> {
+    /// None answers, or has the table of events as it must be, or the question's own.
+    async fn first_that_counts<T, F>(&self, ask: impl Fn(Arc<Replica>) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
         loop {
             let replica = self.replicas.first();
-            match self.check_table(&replica).await {
-                Ok(()) => {
-                    let is_counted = replica.facts.get().is_some_and(|facts| facts.is_counted);
-                    return Ok((replica, is_counted));
-                }
+            let answer = match self.check_table(&replica).await {
+                Ok(()) => ask(replica.clone()).await,
+                Err(error) => Err(error),
+            };
+            match answer {
                 Err(error) if failure::is_of_the_server(&error) => {
                     replica.failed(&error);
                     if self.replicas.rested().next().is_none() {
                         return Err(error);
                     }
                 }
-                Err(error) => return Err(error),
+                answer => {
+                    replica.answered();
+                    return answer;
+                }
             }
         }
     }
 
-    /// Counts a request's rows by slot and gives them to a tally in order, with `begin` making a new one where rows are there
-    /// that the fence leaves out: then events are read.
+    /// Counts a request's rows in slots that reach over none of `edges` and gives them in order to a tally that `begin` makes,
+    /// perhaps more than once. Says whether they were hashed. Where the projection does not serve, events are read.
     ///
     /// # Errors
     ///
     /// The server's, that it took longer than `limit`, or the tally's.
-    #[allow(clippy::too_many_arguments)] // one statement's worth
     pub async fn tally<T: Tally>(
         &self,
-        replica: &Arc<Replica>,
+        request: &ExportRequest,
+        edges: impl Iterator<Item = i64> + Clone + Send + Sync,
+        fence: Fence,
+        limit: Duration,
+        query_id: &str,
+        begin: impl Fn() -> T + Send + Sync,
+    ) -> Result<(T, bool)> {
+        let (edges, begin) = (&edges, &begin);
+        self.first_that_counts(|replica| async move {
+            let kept = is_counted(&replica, request);
+            let counting = Counting::of(&request.window, edges.clone(), kept);
+            let ask = Ask {
+                replica: &replica,
+                request,
+                fence,
+                limit,
+            };
+            let tally = self.tally_on(ask, counting, query_id, begin).await?;
+            Ok((tally, counting.is_hashed()))
+        })
+        .await
+    }
+
+    /// The digest of a request's rows on the first replica that answers, if rows are hashed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::digest`].
+    pub async fn first_digest(
+        &self,
         request: &ExportRequest,
         fence: Fence,
+        query_id: &str,
+    ) -> Result<Option<Digest>> {
+        self.first_that_counts(|replica| async move {
+            let digest = self.digest(&replica, request, fence, query_id).await?;
+            Ok(digest.map(|(digest, _)| digest))
+        })
+        .await
+    }
+
+    /// Counts on one replica; from the events where there are rows that the fence leaves out.
+    async fn tally_on<T: Tally>(
+        &self,
+        ask: Ask<'_>,
         counting: Counting,
-        limit: Duration,
         query_id: &str,
         begin: impl Fn() -> T,
     ) -> Result<T> {
         let mut tally = begin();
-        let newest = self
-            .count(replica, request, fence, counting, limit, query_id, &mut tally)
-            .await?;
-        if newest.is_none_or(|newest| newest <= fence.now()) {
+        let newest = self.count(ask, counting, query_id, &mut tally).await?;
+        if newest.is_none_or(|newest| newest <= ask.fence.now()) {
             return Ok(tally);
         }
         let mut tally = begin();
         let (counting, query_id) = (counting.scanned(), format!("{query_id}-scan"));
-        self.count(replica, request, fence, counting, limit, &query_id, &mut tally)
-            .await?;
+        self.count(ask, counting, &query_id, &mut tally).await?;
         Ok(tally)
     }
 
@@ -134,7 +177,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// As [`Server::tally`].
+    /// The server's, or that it cannot be reached.
     pub async fn digest(
         &self,
         replica: &Arc<Replica>,
@@ -142,30 +185,38 @@ impl Server {
         fence: Fence,
         query_id: &str,
     ) -> Result<Option<(Digest, Fence)>> {
-        let is_counted = replica.facts.get().is_some_and(|facts| facts.is_counted);
+        let is_counted = is_counted(replica, request);
         let counting = Counting::of(&request.window, std::iter::empty(), is_counted);
         if !counting.is_hashed() {
             return Ok(None);
         }
+        let ask = Ask {
+            replica,
+            request,
+            fence,
+            limit: self.max_query(),
+        };
         let digested = self
-            .tally(replica, request, fence, counting, self.max_query(), query_id, Digested::default)
+            .tally_on(ask, counting, query_id, Digested::default)
             .await?;
         let fence = fence.up_to(digested.newest.unwrap_or(i64::MIN));
         Ok(Some((digested.digest, fence)))
     }
 
     /// Counts once. Gives the latest `ingested_at`.
-    #[allow(clippy::too_many_arguments)] // as above
     async fn count(
         &self,
-        replica: &Arc<Replica>,
-        request: &ExportRequest,
-        fence: Fence,
+        ask: Ask<'_>,
         counting: Counting,
-        limit: Duration,
         query_id: &str,
         tally: &mut impl Tally,
     ) -> Result<Option<i64>> {
+        let Ask {
+            replica,
+            request,
+            fence,
+            limit,
+        } = ask;
         let facts = replica.facts.get();
         let nullable = facts.map_or(&[] as &[_], |facts| &facts.nullable);
         let statement = pushdown::quarters(request, &self.table, fence, counting, nullable);
@@ -182,6 +233,20 @@ impl Server {
     }
 }
 
+/// What is counted where, and how long that may take.
+#[derive(Clone, Copy)]
+struct Ask<'a> {
+    replica: &'a Arc<Replica>,
+    request: &'a ExportRequest,
+    fence: Fence,
+    limit: Duration,
+}
+
+/// Whether the projection can answer for a request: it is there, and knows the filters.
+fn is_counted(replica: &Replica, _request: &ExportRequest) -> bool {
+    replica.facts.get().is_some_and(|facts| facts.is_counted)
+}
+
 /// How much longer than ClickHouse's own limit its answer is waited for.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -194,13 +259,4 @@ async fn read(query: Query, replica: &Replica, tally: &mut impl Tally) -> Result
         tally.add(quarter)?;
     }
     Ok(newest)
-}
-
-/// What an export is ended with whose rows are no more those that its ETag stands for.
-pub fn changed_under_its_tag(expected: Digest, found: Digest) -> Error {
-    Error::new(
-        ErrorKind::Unavailable,
-        "the rows changed while they were read, so they are not those of the ETag: ask again",
-    )
-    .with_detail(format!("{expected:?}, then {found:?}"))
 }

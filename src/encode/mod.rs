@@ -48,6 +48,18 @@ pub struct FileInfo {
     pub utc: bool,
 }
 
+/// Counts the changes of what is written for the same rows, in any format: raise it with every one, and caches know that
+/// what they have is old.
+pub const VERSION: u32 = 1;
+
+/// What else than rows and request a format's bytes depend on. Parquet files name the program's version.
+pub fn version(format: Format) -> String {
+    match format {
+        Format::Csv | Format::Json | Format::Ndjson => VERSION.to_string(),
+        Format::Parquet => format!("{VERSION} {}", env!("CARGO_PKG_VERSION")),
+    }
+}
+
 /// One file in the making.
 #[derive(Debug)]
 pub enum Encoder {

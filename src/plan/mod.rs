@@ -21,9 +21,6 @@ use crate::cursor::{Digest, Quarter, Tally};
 use crate::error::{Error, Result};
 use crate::request::Interval;
 
-/// Rows of a part, unless the request says otherwise.
-pub const DEFAULT_PART_ROWS: u64 = 1_000_000;
-
 /// Most parts of one plan: a day each from 1900 to 2299, and some.
 pub const MAX_PARTS: usize = 150_000;
 
@@ -115,7 +112,9 @@ impl<'a> Planner<'a> {
         if self.parts.len() == MAX_PARTS {
             return Err(Error::validation(
                 "part_rows",
-                format!("the plan has more than {MAX_PARTS} parts: raise part_rows, or ask for less time"),
+                format!(
+                    "the plan has more than {MAX_PARTS} parts: raise part_rows, or ask for less time"
+                ),
             ));
         }
         self.parts.push(part);
@@ -127,7 +126,9 @@ impl Tally for Planner<'_> {
     fn add(&mut self, quarter: Quarter) -> Result<()> {
         loop {
             let Some(open) = &mut self.open else {
-                return Err(Error::internal("rows lie behind the window that was counted"));
+                return Err(Error::internal(
+                    "rows lie behind the window that was counted",
+                ));
             };
             // The first slot may begin before the window.
             let begins = quarter.begins.max(open.interval.from);

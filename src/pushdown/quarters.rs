@@ -112,11 +112,27 @@ pub fn quarters(
             QUARTER_MS
         }
         (Counting::Kept, None) => {
-            push_scanned(&mut statement, request, table, fence, QUARTER_MS, true, nullable);
+            push_scanned(
+                &mut statement,
+                request,
+                table,
+                fence,
+                QUARTER_MS,
+                true,
+                nullable,
+            );
             QUARTER_MS
         }
         (Counting::Scanned { width, hashed }, _) => {
-            push_scanned(&mut statement, request, table, fence, width, hashed, nullable);
+            push_scanned(
+                &mut statement,
+                request,
+                table,
+                fence,
+                width,
+                hashed,
+                nullable,
+            );
             width
         }
     };
@@ -157,7 +173,11 @@ fn push_kept(
     push_filters(statement, request);
     statement.text.push_str("\nGROUP BY slot\n");
 
-    let ends = request.window.intervals.first().zip(request.window.intervals.last());
+    let ends = request
+        .window
+        .intervals
+        .first()
+        .zip(request.window.intervals.last());
     let Some((first, last)) = ends else {
         return;
     };

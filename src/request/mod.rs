@@ -5,6 +5,8 @@
 
 mod format;
 mod parameters;
+mod plan;
+mod query;
 mod website;
 mod window;
 
@@ -13,5 +15,9 @@ pub use parameters::ExportRequest;
 #[cfg(test)]
 pub(crate) use parameters::PARAMETERS;
 pub(crate) use parameters::quoted;
+#[cfg(test)]
+pub(crate) use plan::PART_ROWS;
+pub use plan::{DEFAULT_PART_ROWS, PlanRequest};
 pub use website::WebsiteId;
+pub(crate) use window::instant_text;
 pub use window::{Interval, MAX_DAYS, Offsets, Window};

@@ -5,7 +5,7 @@ use std::str::FromStr as _;
 use chrono::NaiveDate;
 use chrono_tz::{TZ_VARIANTS, Tz};
 
-use super::{Format, WebsiteId, Window};
+use super::{Format, MAX_DAYS, WebsiteId, Window};
 use crate::catalog::KEY_PREFIX;
 use crate::decode::EventType;
 use crate::error::{Error, Result};
@@ -47,27 +47,7 @@ impl ExportRequest {
     ///
     /// [`ErrorKind::Validation`](crate::error::ErrorKind::Validation) naming the parameter.
     pub fn from_query(website: WebsiteId, query: &str) -> Result<Self> {
-        let mut pairs = Vec::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = decode(name).map_err(|_| {
-                Error::validation(
-                    quoted(name),
-                    format!(
-                        "the parameter name `{}` is not UTF-8 behind its percent signs",
-                        quoted(name)
-                    ),
-                )
-            })?;
-            let value = decode(value).map_err(|_| {
-                Error::validation(
-                    quoted(&name),
-                    format!("{} is not UTF-8 behind its percent signs", quoted(&name)),
-                )
-            })?;
-            pairs.push((name, value));
-        }
-        Self::from_pairs(website, pairs)
+        Self::from_pairs(website, pairs(query)?)
     }
 
     /// Validates names and values.
@@ -78,6 +58,15 @@ impl ExportRequest {
     pub fn from_pairs(
         website: WebsiteId,
         pairs: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self> {
+        Self::within(website, pairs, Some(MAX_DAYS))
+    }
+
+    /// The same of at most so many days, or of any number.
+    pub(super) fn within(
+        website: WebsiteId,
+        pairs: impl IntoIterator<Item = (String, String)>,
+        most_days: Option<u64>,
     ) -> Result<Self> {
         let mut values: [Option<String>; PARAMETERS.len()] = Default::default();
         for (name, value) in pairs {
@@ -125,7 +114,7 @@ impl ExportRequest {
         };
         Ok(Self {
             website,
-            window: window([start, end], [from, to], zone)?,
+            window: window([start, end], [from, to], zone, most_days)?,
             format,
             event_type,
             include_bots,
@@ -138,6 +127,35 @@ impl ExportRequest {
         let (site, extension) = (&self.website, self.format.as_str());
         format!("events_{site}_{start}_{end}.{extension}")
     }
+}
+
+/// The names and values of a URL's query, decoded.
+///
+/// # Errors
+///
+/// [`ErrorKind::Validation`](crate::error::ErrorKind::Validation) naming the one that is not UTF-8.
+pub(super) fn pairs(query: &str) -> Result<Vec<(String, String)>> {
+    let mut pairs = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let name = decode(name).map_err(|_| {
+            Error::validation(
+                quoted(name),
+                format!(
+                    "the parameter name `{}` is not UTF-8 behind its percent signs",
+                    quoted(name)
+                ),
+            )
+        })?;
+        let value = decode(value).map_err(|_| {
+            Error::validation(
+                quoted(&name),
+                format!("{} is not UTF-8 behind its percent signs", quoted(&name)),
+            )
+        })?;
+        pairs.push((name, value));
+    }
+    Ok(pairs)
 }
 
 /// Percent-decoding as in an HTML form: `+` is a space.
@@ -164,7 +182,12 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// The window of two days or of two instants.
-fn window(days: [Option<String>; 2], instants: [Option<String>; 2], zone: Tz) -> Result<Window> {
+fn window(
+    days: [Option<String>; 2],
+    instants: [Option<String>; 2],
+    zone: Tz,
+    most_days: Option<u64>,
+) -> Result<Window> {
     let asks = |ends: &[Option<String>; 2], names: [&'static str; 2]| {
         let given = ends.iter().zip(names).find(|(end, _)| end.is_some());
         given.map(|(_, name)| name)
@@ -181,7 +204,8 @@ fn window(days: [Option<String>; 2], instants: [Option<String>; 2], zone: Tz) ->
     }
     if instant.is_some() {
         let [from, to] = instants;
-        return Window::between(instant_of("from", from)?, instant_of("to", to)?, zone);
+        let (from, to) = (instant_of("from", from)?, instant_of("to", to)?);
+        return Window::between_within(from, to, zone, most_days);
     }
     let [start, end] = days;
     let or = if day.is_none() {
@@ -189,10 +213,11 @@ fn window(days: [Option<String>; 2], instants: [Option<String>; 2], zone: Tz) ->
     } else {
         ""
     };
-    Window::new(
+    Window::of_days(
         date("start_date", start, or)?,
         date("end_date", end, or)?,
         zone,
+        most_days,
     )
 }
 
