@@ -8,6 +8,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::appearing::{Appearing, unwritable};
+use super::filters::FilterArgs;
 use super::outlet::{self, Outlet};
 use crate::catalog::Catalog;
 use crate::config::Config;
@@ -48,6 +49,8 @@ pub(super) struct ExportArgs {
     /// Events of bots too
     #[arg(long)]
     include_bots: bool,
+    #[command(flatten)]
+    filters: FilterArgs,
     /// File, instead of standard output; it appears when it is complete
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -237,10 +240,8 @@ fn request(args: ExportArgs) -> Result<ExportRequest> {
         ("event_type", args.event_type.as_deref()),
         ("include_bots", args.include_bots.then_some("true")),
     ];
-    ExportRequest::from_pairs(
-        website,
-        pairs
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))),
-    )
+    let pairs = pairs
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
+    ExportRequest::from_pairs(website, pairs.chain(args.filters.pairs()?))
 }

@@ -4,6 +4,7 @@ mod appearing;
 mod demo;
 mod engine;
 mod export;
+mod filters;
 mod key;
 mod load;
 mod outlet;

@@ -243,8 +243,8 @@ struct Ask<'a> {
 }
 
 /// Whether the projection can answer for a request: it is there, and knows the filters.
-fn is_counted(replica: &Replica, _request: &ExportRequest) -> bool {
-    replica.facts.get().is_some_and(|facts| facts.is_counted)
+fn is_counted(replica: &Replica, request: &ExportRequest) -> bool {
+    request.filters.is_empty() && replica.facts.get().is_some_and(|facts| facts.is_counted)
 }
 
 /// How much longer than ClickHouse's own limit its answer is waited for.

@@ -49,7 +49,15 @@ pub(crate) async fn read_form(
             ));
         }
         let name = field.name().unwrap_or_default().to_owned();
-        let value = field.text().await.map_err(malformed)?;
+        // Not its text: that would lose a byte order mark in front, which may be a part of a value.
+        let value = field.bytes().await.map_err(malformed)?;
+        let value = String::from_utf8(value.into()).map_err(|_| {
+            Exception::new(
+                code::BAD_ARGUMENTS,
+                "BAD_ARGUMENTS",
+                format_args!("A field of the multipart form is not UTF-8"),
+            )
+        })?;
         parameters.set(&name, value);
     }
     Ok(None)

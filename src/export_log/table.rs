@@ -17,11 +17,11 @@ use crate::receipt::{Moment, Receipt, Status};
 /// The columns that are written. `heartbeat_at` is ClickHouse's own clock at the INSERT, so that no two machines'
 /// clocks are ever compared.
 const COLUMNS: &str = "export_id, key_id, website_id, format, timezone, start_date, end_date, window_from, window_to, \
-    event_type, include_bots, status, reason, rows, bytes, sha256, resumes, started_at, finished_at, version";
+    event_type, include_bots, filters, status, reason, rows, bytes, sha256, resumes, started_at, finished_at, version";
 
 const NEWEST: &str = "SELECT export_id, key_id, website_id, format, timezone, toString(start_date) AS first_day, \
     toString(end_date) AS last_day, toUnixTimestamp64Milli(window_from) AS from_ms, \
-    toUnixTimestamp64Milli(window_to) AS to_ms, event_type, include_bots, status, reason, rows, bytes, sha256, resumes, \
+    toUnixTimestamp64Milli(window_to) AS to_ms, event_type, include_bots, filters, status, reason, rows, bytes, sha256, resumes, \
     toUnixTimestamp64Milli(started_at) AS started_ms, toUnixTimestamp64Milli(finished_at) AS finished_ms, version, \
     toUnixTimestamp64Milli(now64(3)) - toUnixTimestamp64Milli(heartbeat_at) AS silent_ms \
     FROM export_log WHERE export_id = {id:String} ORDER BY version DESC LIMIT 1";
@@ -56,6 +56,7 @@ struct Row {
     to_ms: Option<i64>,
     event_type: String,
     include_bots: bool,
+    filters: Vec<String>,
     status: String,
     reason: String,
     rows: u64,
@@ -142,6 +143,7 @@ impl ExportLog {
                 to: row.to_ms.map(Moment),
                 event_type: some(row.event_type),
                 include_bots: row.include_bots,
+                filters: row.filters,
                 rows: row.rows,
                 bytes: row.bytes,
                 sha256: some(row.sha256),
@@ -173,6 +175,7 @@ fn to_json(entry: &Entry) -> serde_json::Value {
         "window_to": receipt.to.map(Moment::to_sql),
         "event_type": receipt.event_type.as_deref().unwrap_or(""),
         "include_bots": receipt.include_bots,
+        "filters": receipt.filters,
         "status": receipt.status.as_str(),
         "reason": receipt.reason.as_deref().unwrap_or(""),
         "rows": receipt.rows,

@@ -9,6 +9,7 @@
 //! by name (`timezoneOffset` is a day off where a date was skipped). The zone's transitions are pushed instead.
 
 pub mod columns;
+mod filters;
 mod predicate;
 mod quarters;
 mod slots;

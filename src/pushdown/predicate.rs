@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::filters::push_filters;
 use super::statement::Statement;
 use crate::request::{ExportRequest, Interval, Window};
 
@@ -141,6 +142,7 @@ pub(super) fn push_where(
             .push_str("\n  AND event_type = {event_type:String}");
         statement.text_parameter("event_type", event_type.as_str());
     }
+    push_filters(statement, &request.filters);
 }
 
 fn push_interval(statement: &mut Statement, suffix: &str, from: i64, until: i64) {

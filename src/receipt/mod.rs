@@ -15,7 +15,7 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use crate::export::ExportId;
-use crate::request::ExportRequest;
+use crate::request::{ExportRequest, Filter};
 
 /// How far an export has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +74,9 @@ pub struct Receipt {
     pub event_type: Option<String>,
     /// Whether events of bots are in it.
     pub include_bots: bool,
+    /// The names of its filters, without their values, which may be a visitor's: rows that they left out are not in it.
+    #[serde(default)]
+    pub filters: Vec<String>,
     /// Rows of the body.
     pub rows: u64,
     /// Bytes of the body, before any Content-Encoding.
@@ -106,6 +109,7 @@ impl Receipt {
             to: window.instants.map(|instants| Moment(instants.until)),
             event_type: request.event_type.map(|kind| kind.as_str().to_owned()),
             include_bots: request.include_bots,
+            filters: request.filters.iter().map(Filter::name).collect(),
             rows: 0,
             bytes: 0,
             sha256: None,

@@ -3,6 +3,7 @@
 //! In: names and values as they stand in a URL or on a command line. Out: an [`ExportRequest`] that cannot be wrong,
 //! with the window's instants computed. Costs some 2,000 look-ups in the zone database, about 0.1 ms. Holds nothing.
 
+mod filter;
 mod format;
 mod parameters;
 mod plan;
@@ -10,12 +11,12 @@ mod query;
 mod website;
 mod window;
 
+pub use filter::{By, DATA_PREFIX, FILTERS, Filter, MAX_FILTER_BYTES, MAX_FILTER_VALUES, Wanted};
 pub use format::Format;
 pub use parameters::ExportRequest;
 #[cfg(test)]
 pub(crate) use parameters::PARAMETERS;
 pub(crate) use parameters::quoted;
-#[cfg(test)]
 pub(crate) use plan::PART_ROWS;
 pub use plan::{DEFAULT_PART_ROWS, PlanRequest};
 pub use website::WebsiteId;

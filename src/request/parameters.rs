@@ -5,12 +5,13 @@ use std::str::FromStr as _;
 use chrono::NaiveDate;
 use chrono_tz::{TZ_VARIANTS, Tz};
 
+use super::filter::{self, DATA_PREFIX, FILTERS, Filter};
 use super::{Format, MAX_DAYS, WebsiteId, Window};
 use crate::catalog::KEY_PREFIX;
 use crate::decode::EventType;
 use crate::error::{Error, Result};
 
-/// The names that a request may use, each once.
+/// The names that a request may use once each, beside those of [`FILTERS`], which may be repeated.
 pub(crate) const PARAMETERS: [&str; 8] = [
     "start_date",
     "end_date",
@@ -38,6 +39,8 @@ pub struct ExportRequest {
     pub event_type: Option<EventType>,
     /// Whether events of bots are exported too.
     pub include_bots: bool,
+    /// What columns and keys of `event_data` must hold; all of them.
+    pub filters: Vec<Filter>,
 }
 
 impl ExportRequest {
@@ -69,14 +72,20 @@ impl ExportRequest {
         most_days: Option<u64>,
     ) -> Result<Self> {
         let mut values: [Option<String>; PARAMETERS.len()] = Default::default();
+        let mut filters = Vec::new();
         for (name, value) in pairs {
+            if filter::is_filter(&name) {
+                filter::add(&mut filters, &name, &value)?;
+                continue;
+            }
             let Some(index) = PARAMETERS.iter().position(|known| *known == name) else {
                 let name = quoted(&name);
                 return Err(Error::validation(
                     name.clone(),
                     format!(
-                        "there is no parameter `{name}`: use {}",
-                        PARAMETERS.join(", ")
+                        "there is no parameter `{name}`: use {}, {}, {DATA_PREFIX}KEY",
+                        PARAMETERS.join(", "),
+                        FILTERS.join(", ")
                     ),
                 ));
             };
@@ -118,6 +127,7 @@ impl ExportRequest {
             format,
             event_type,
             include_bots,
+            filters,
         })
     }
 

@@ -1,5 +1,6 @@
 //! The parameters of a plan: those of an export, and how large its parts should be.
 
+use super::filter::{DATA_PREFIX, FILTERS, is_filter};
 use super::parameters::{PARAMETERS, pairs, quoted};
 use super::{ExportRequest, WebsiteId};
 use crate::error::{Error, Result};
@@ -29,14 +30,15 @@ impl PlanRequest {
         let (own, others): (Vec<_>, Vec<_>) = pairs(query)?
             .into_iter()
             .partition(|(name, _)| name == PART_ROWS);
-        let is_known = |name: &str| PARAMETERS.contains(&name);
+        let is_known = |name: &str| PARAMETERS.contains(&name) || is_filter(name);
         if let Some((name, _)) = others.iter().find(|(name, _)| !is_known(name)) {
             let name = quoted(name);
             return Err(Error::validation(
                 name.clone(),
                 format!(
-                    "there is no parameter `{name}`: use {}, {PART_ROWS}",
-                    PARAMETERS.join(", ")
+                    "there is no parameter `{name}`: use {}, {}, {DATA_PREFIX}KEY, {PART_ROWS}",
+                    PARAMETERS.join(", "),
+                    FILTERS.join(", ")
                 ),
             ));
         }

@@ -6,6 +6,7 @@ use chrono_tz::Tz;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::window::instant_text;
+use super::filter::{By, WITH_PREFIXES, Wanted};
 use super::{ExportRequest, Interval};
 
 /// What is written with percent signs in a value: all but what RFC 3986 leaves as it is there, and a plus sign, which would be
@@ -42,6 +43,80 @@ impl ExportRequest {
         if self.include_bots {
             push("include_bots", "true");
         }
+        for filter in &self.filters {
+            let name = utf8_percent_encode(&filter.name(), ENCODED).to_string();
+            let is_url = filter.by == By::Column(WITH_PREFIXES);
+            for wanted in &filter.any_of {
+                push(&name, &value_of(wanted, is_url));
+            }
+            for wanted in &filter.none_of {
+                push(&name, &format!("!{}", value_of(wanted, is_url)));
+            }
+        }
         query
+    }
+}
+
+/// A filter's value as it stands in a parameter, its marks escaped.
+fn value_of(wanted: &Wanted, may_be_prefix: bool) -> String {
+    let (Wanted::Exact(text) | Wanted::Prefix(text)) = wanted;
+    let mut value = text.replace('\\', "\\\\");
+    if value.starts_with('!') {
+        value.insert(0, '\\');
+    }
+    match wanted {
+        Wanted::Prefix(_) => value.push('*'),
+        Wanted::Exact(_) if may_be_prefix && value.ends_with('*') => {
+            value.insert(value.len() - 1, '\\');
+        }
+        Wanted::Exact(_) => {}
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // a test that cannot go on fails
+
+    use super::*;
+    use crate::request::{FILTERS, PARAMETERS, WebsiteId};
+
+    #[test]
+    fn the_query_of_a_request_asks_for_the_same_again() {
+        let website = WebsiteId::parse("site_a").unwrap();
+        let window = "from=2026-03-01T00:00:00Z&to=2026-03-01T00:15:00.250Z";
+        let mut all = format!("{window}&format=parquet");
+        for (name, value) in [
+            ("timezone", "Etc/GMT%2B5"),
+            ("event_type", "event"),
+            ("include_bots", "true"),
+            ("url", "/a*"),
+            ("url", "/a%5C*"),
+            ("url", "!*"),
+            ("url", "!/b%5C%5C*"),
+            ("city", "%5C!x"),
+            ("city", "!!x"),
+            ("city", "a*"),
+            ("city", ""),
+            ("city", "!"),
+            ("data.a%26b%3D+%25", "%C3%BC%2B%26"),
+            ("data.url", "x*"),
+        ] {
+            let _ = write!(all, "&{name}={value}");
+        }
+        for column in FILTERS {
+            let _ = write!(all, "&{column}=%5C%5C%3F");
+        }
+        for query in [window, &all] {
+            let request = ExportRequest::from_query(website.clone(), query).unwrap();
+            let again = request.query_of(request.window.instants.unwrap());
+            let read = ExportRequest::from_query(website.clone(), &again).unwrap();
+            assert_eq!(read, request, "{again}");
+            assert_eq!(read.query_of(read.window.instants.unwrap()), again);
+        }
+        // What a query may hold and this one does not would not come back.
+        for name in &PARAMETERS[2..] {
+            assert!(all.contains(&format!("{name}=")), "{name}");
+        }
     }
 }

@@ -18,7 +18,7 @@ mod tests {
     use crate::export::ExportId;
     use crate::pushdown::columns::COLUMNS;
     use crate::receipt::{Receipt, Status};
-    use crate::request::{ExportRequest, Format, PARAMETERS, WebsiteId};
+    use crate::request::{ExportRequest, FILTERS, Format, PARAMETERS, WebsiteId};
 
     fn document() -> Value {
         serde_json::from_str(DOCUMENT).unwrap()
@@ -56,7 +56,8 @@ mod tests {
                 .collect();
             let of_query: Vec<_> = parameters.iter().filter(|p| p["in"] == "query").collect();
             let names = strings(of_query.iter().map(|parameter| &parameter["name"]));
-            assert_eq!(names, PARAMETERS);
+            let of_code = PARAMETERS.iter().chain(&FILTERS).chain(&["data.KEY"]);
+            assert_eq!(names, of_code.copied().collect::<Vec<_>>());
             let required = of_query.iter().filter(|p| p["required"] == true);
             let required = strings(required.map(|parameter| &parameter["name"]));
             // The window is, but there are two ways to say it.
@@ -69,11 +70,20 @@ mod tests {
         for parameter in export["get"]["parameters"].as_array().unwrap() {
             let parameter = resolved(&document, parameter);
             if parameter["in"] == "query" {
-                let example = match &parameter["example"] {
-                    Value::String(text) => text.clone(),
-                    other => other.to_string(),
-                };
-                pairs.push((parameter["name"].as_str().unwrap().to_owned(), example));
+                let name = parameter["name"].as_str().unwrap().to_owned();
+                let text = |value: &Value| value.as_str().map(str::to_owned);
+                match &parameter["example"] {
+                    Value::Array(values) => {
+                        let values = values.iter().filter_map(text);
+                        pairs.extend(values.map(|value| (name.clone(), value)));
+                    }
+                    Value::Object(values) => pairs.extend(
+                        values
+                            .iter()
+                            .map(|(name, value)| (name.clone(), text(value).unwrap())),
+                    ),
+                    value => pairs.push((name, text(value).unwrap_or_else(|| value.to_string()))),
+                }
             }
         }
         let (days, rest) = pairs.split_at(2);
@@ -84,6 +94,7 @@ mod tests {
         }
         pairs.truncate(2);
         let sparse = ExportRequest::from_pairs(website, pairs).unwrap();
+        assert!(sparse.filters.is_empty());
         let default = |name: &str| component("parameters", name)["schema"]["default"].take();
         assert_eq!(default("Format"), sparse.format.as_str());
         assert_eq!(default("Timezone"), sparse.window.zone.name());

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::export::ExportId;
 use crate::plan::{self, Part, Plan, Planner};
 use crate::pushdown::Fence;
-use crate::request::{PlanRequest, WebsiteId, instant_text};
+use crate::request::{PART_ROWS, PlanRequest, WebsiteId, instant_text};
 
 /// Answers in the order of an export's request: key, parameters, the key's websites, the website, a place.
 pub(super) async fn plan(
@@ -60,6 +60,18 @@ pub(super) async fn plan(
         _ => error,
     })?;
     let plan = planner.finish()?;
+    let urls = plan.parts.first().map_or(0, |part| {
+        plan.parts.len() * wanted.export.query_of(part.interval).len()
+    });
+    if urls > MAX_URLS_BYTES {
+        return Err(Error::validation(
+            PART_ROWS,
+            format!(
+                "the URLs of {} parts have more than {MAX_URLS_BYTES} bytes: raise {PART_ROWS}, or ask for less time",
+                plan.parts.len()
+            ),
+        ));
+    }
     metrics::planned(tagged, begun.elapsed());
     tracing::info!(
         export = %id, key = key.id, website = %wanted.export.website, rows = plan.rows, parts = plan.parts.len(), tagged,
@@ -72,6 +84,9 @@ pub(super) async fn plan(
     });
     Ok(respond::json(json.await?))
 }
+
+/// Most bytes of all parts' URLs: filters, which stand in each, may have kilobytes.
+const MAX_URLS_BYTES: usize = 64 << 20;
 
 /// Does what takes longer than an async thread may be held.
 async fn apart<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

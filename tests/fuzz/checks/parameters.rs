@@ -6,7 +6,9 @@ use chrono::{DateTime, Datelike as _, Days, NaiveDate, Offset as _, TimeZone as 
 use chrono_tz::{TZ_VARIANTS, Tz};
 use rowspout::decode::EventType;
 use rowspout::error::{Error, ErrorKind};
-use rowspout::request::{ExportRequest, Format, MAX_DAYS, WebsiteId, Window};
+use rowspout::request::{
+    DATA_PREFIX, ExportRequest, FILTERS, Format, MAX_DAYS, Wanted, WebsiteId, Window,
+};
 
 use super::input::rest;
 
@@ -251,7 +253,13 @@ fn any_query(query: &str) {
         }
     };
     let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
-    assert!(pairs.iter().all(|(name, _)| NAMES.contains(&&**name)));
+    let is_filter = |name: &str| FILTERS.contains(&name) || name.starts_with(DATA_PREFIX);
+    assert!(
+        pairs
+            .iter()
+            .all(|(name, _)| NAMES.contains(&&**name) || is_filter(name))
+    );
+    filters(&request, pairs.iter().filter(|(name, _)| is_filter(name)));
     let value = |name: &str| {
         let mut values = pairs.iter().filter(|pair| pair.0 == name);
         let value = values.next().map(|pair| pair.1.clone().into_owned());
@@ -290,6 +298,59 @@ fn any_query(query: &str) {
         request.include_bots.to_string()
     );
     named(&request);
+}
+
+/// The filters are those of the query, each value where it belongs and with its marks taken off.
+fn filters<'a>(
+    request: &ExportRequest,
+    pairs: impl Iterator<Item = &'a (std::borrow::Cow<'a, str>, std::borrow::Cow<'a, str>)>,
+) {
+    let mut found: Vec<(String, Vec<Wanted>, Vec<Wanted>)> = Vec::new();
+    for (name, value) in pairs {
+        let (excludes, text) = match value.strip_prefix('!') {
+            Some(rest) => (true, rest),
+            None => (false, &**value),
+        };
+        let ends_in_star = text.ends_with('*')
+            && text[..text.len() - 1]
+                .bytes()
+                .rev()
+                .take_while(|byte| *byte == b'\\')
+                .count()
+                % 2
+                == 0;
+        let prefix = name == "url" && ends_in_star;
+        let text = if prefix {
+            &text[..text.len() - 1]
+        } else {
+            text
+        };
+        // A character that stands for itself in no text stands in for an escaped backslash.
+        let plain = text
+            .replace("\\\\", "\u{10ffff}")
+            .replace('\\', "")
+            .replace('\u{10ffff}', "\\");
+        if text.contains('\u{10ffff}') {
+            return;
+        }
+        let wanted = if prefix {
+            Wanted::Prefix(plain)
+        } else {
+            Wanted::Exact(plain)
+        };
+        let place = found.iter().position(|(known, ..)| *known == **name);
+        let place = place.unwrap_or_else(|| {
+            found.push((name.clone().into_owned(), Vec::new(), Vec::new()));
+            found.len() - 1
+        });
+        let (_, any, none) = &mut found[place];
+        if excludes { none } else { any }.push(wanted);
+    }
+    let taken = request
+        .filters
+        .iter()
+        .map(|filter| (filter.name(), filter.any_of.clone(), filter.none_of.clone()));
+    assert_eq!(taken.collect::<Vec<_>>(), found);
 }
 
 fn named(request: &ExportRequest) {

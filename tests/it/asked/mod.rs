@@ -1,4 +1,45 @@
 //! What a request asks for is what the file holds: every parameter against plain SQL, over each format.
 
+mod filters;
 mod instants;
 mod oracle;
+
+use std::path::PathBuf;
+
+use crate::support::TestDatabase;
+use crate::support::command::rowspout;
+use crate::support::insert::{self, database};
+
+/// The days of the real traffic.
+const DAYS: &str = "start_date=2015-05-17&end_date=2015-05-20&include_bots=true";
+
+const FORMATS: [&str; 4] = ["csv", "json", "ndjson", "parquet"];
+
+/// A database with ten thousand events of a real website in `site_a`, where they are at hand: beside the repository, not
+/// in it.
+async fn real_traffic() -> Option<TestDatabase> {
+    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let path = manifest
+        .ancestors()
+        .map(|folder| folder.join("shared/data/semicomplete-events.csv"))
+        .find(|path| path.is_file());
+    let Some(path) = path else {
+        println!("left out: the real traffic is in no folder around the repository");
+        return None;
+    };
+    let database = database().await;
+    insert::website(&database, "site_a").await;
+    let loaded = rowspout(&database.config)
+        .arg("load")
+        .arg(path)
+        .args(["--site", "site_a"])
+        .output()
+        .expect("rowspout runs");
+    assert!(loaded.status.success(), "{loaded:?}");
+    Some(database)
+}
+
+/// A text as it may stand in a query.
+fn encoded(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
