@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use chrono_tz::Tz;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::window::instant_text;
 use super::filter::{By, WITH_PREFIXES, Wanted};
+use super::window::instant_text;
 use super::{ExportRequest, Interval};
 
 /// What is written with percent signs in a value: all but what RFC 3986 leaves as it is there, and a plus sign, which would be
