@@ -102,6 +102,8 @@ CREATE TABLE IF NOT EXISTS export_log
     event_type   LowCardinality(String)          COMMENT 'pageview or event; empty means all',
     include_bots Bool                            COMMENT 'whether rows with is_bot are in it',
     filters      Array(String)                   COMMENT 'the names of its filters, without their values',
+    fields       Array(String)                   COMMENT 'the columns that were asked for; empty means all',
+    row_limit    UInt64                          COMMENT 'most rows that were asked for; 0 means all',
     status       LowCardinality(String)          COMMENT 'running, complete or aborted',
     reason       String                          COMMENT 'why it was aborted',
     rows         UInt64                          COMMENT 'rows in the file',
@@ -126,6 +128,8 @@ ALTER TABLE export_log
     ADD COLUMN IF NOT EXISTS window_from Nullable(DateTime64(3, 'UTC')) COMMENT 'first instant, where instants were asked for; the days are those of UTC then' AFTER end_date,
     ADD COLUMN IF NOT EXISTS window_to Nullable(DateTime64(3, 'UTC')) COMMENT 'first instant outside, likewise' AFTER window_from,
     ADD COLUMN IF NOT EXISTS filters Array(String) COMMENT 'the names of its filters, without their values' AFTER include_bots,
+    ADD COLUMN IF NOT EXISTS fields Array(String) COMMENT 'the columns that were asked for; empty means all' AFTER filters,
+    ADD COLUMN IF NOT EXISTS row_limit UInt64 COMMENT 'most rows that were asked for; 0 means all' AFTER fields,
     ADD COLUMN IF NOT EXISTS sha256 String COMMENT 'of those bytes, lower-case hexadecimal; empty until it is complete' AFTER bytes,
     ADD COLUMN IF NOT EXISTS resumes UInt32 COMMENT 'how often its reading was taken up again behind the last row' AFTER sha256,
     ADD COLUMN IF NOT EXISTS heartbeat_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when this row was written; a running export that is silent for long was lost' AFTER finished_at;

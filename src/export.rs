@@ -15,6 +15,9 @@
 //! became visible too late for this export and are left to the next. Settled rows that were counted and are there
 //! no more are an error where other ranges may still hold their like.
 //!
+//! With a limit the file is the beginning of the whole one: when so many rows are there, they are proved to be all up to the last
+//! one, and what lies behind is nobody's concern. With fewer the end is proved as ever.
+//!
 //! A stream that breaks is gone on with behind the last row delivered, on the same replica or another one, once its counts
 //! up to that row are those of what was delivered. So what came from several replicas is what one of them would have
 //! given, but for fresh rows: those that one replica has already and another one not yet are as those that become visible
@@ -22,6 +25,7 @@
 //! proves rows of another: both have all settled rows, or neither is read from.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -78,6 +82,8 @@ pub struct Export {
     settled_rows: u64,
     /// Rows in front of the first one of the cursor that is read from.
     cursor_from: u64,
+    /// Most rows of the file.
+    limit: Option<u64>,
     /// How often a cursor was opened again, in all and since rows came last.
     resumes: u32,
     vain_resumes: u32,
@@ -132,20 +138,25 @@ impl Delivered {
     }
 
     /// Whether a replica of several counts up to the last row what was delivered, and perhaps fresh rows that became visible
-    /// too late.
+    /// too late. Where a limit ended the rows, it may have done so between some of one key.
     ///
     /// # Errors
     ///
     /// It has fewer: then it lags, if another one has them. Or it has settled rows that were not delivered: then the rows
     /// changed.
-    fn agrees(&self, proof: &Proof, replicated: bool) -> Result<()> {
+    fn agrees(&self, proof: &Proof, replicated: bool, limited: bool) -> Result<()> {
         let fewer =
             proof.settled < self.settled_rows || proof.up_to < self.rows || proof.at < self.at_last;
+        let beyond = if limited {
+            proof.at.saturating_sub(self.at_last)
+        } else {
+            0
+        };
         let differ = if fewer && replicated {
             lags()
-        } else if fewer || proof.settled > self.settled_rows {
+        } else if fewer || proof.settled > self.settled_rows + beyond {
             changed()
-        } else if proof.at > self.at_last {
+        } else if proof.at > self.at_last + beyond {
             return Err(inseparable(proof.at, self.last));
         } else {
             return Ok(());
@@ -225,8 +236,14 @@ impl Export {
             instants: request.window.instants.is_some(),
             timezone: request.window.zone.name().to_owned(),
             utc: request.window.is_utc(),
+            fields: request.fields.clone(),
+            limit: request.limit,
+            compression: request.compression,
+            data_as_string: request.data_as_string,
+            spreadsheet: request.spreadsheet,
         };
         let encoder = Encoder::new(request.format, &info)?;
+        let limit = request.limit.map(NonZeroU64::get);
         let interruptions = server.patience().begin();
         let ranges = Ranges::open(server, chosen, request, fence, id.to_string())?;
         let decoder = Decoder::new(ranges.wire());
@@ -239,6 +256,7 @@ impl Export {
             rows: 0,
             settled_rows: 0,
             cursor_from: 0,
+            limit,
             resumes: 0,
             vain_resumes: 0,
             interruptions,
@@ -342,6 +360,9 @@ impl Export {
 
     /// The range's stream has nothing more: go on to the next one if that is the range's proven end, else behind the last row.
     async fn end_of_range(&mut self) -> Result<()> {
+        if self.is_limited() {
+            return self.end_at_limit().await;
+        }
         let expected = self.ranges.expected().await;
         if !expected.is_some_and(|expected| self.delivered.meets(expected)) {
             let proof = self.prove().await?;
@@ -375,6 +396,22 @@ impl Export {
             self.work(Work::Finish).await?;
             self.state = State::Finished;
         }
+        Ok(())
+    }
+
+    /// Whether as many rows were delivered as were asked for at most.
+    fn is_limited(&self) -> bool {
+        self.limit == Some(self.rows())
+    }
+
+    /// There are as many rows as were asked for: the file ends if they are all up to the last one.
+    async fn end_at_limit(&mut self) -> Result<()> {
+        if let Some(last) = self.delivered.last {
+            self.ranges.end_at(last);
+            self.prove().await?;
+        }
+        self.work(Work::Finish).await?;
+        self.state = State::Finished;
         Ok(())
     }
 
@@ -421,13 +458,15 @@ impl Export {
     async fn prove(&mut self) -> Result<Proof> {
         loop {
             let proof = self.ranges.proof(self.delivered.last).await;
+            let limited = self.is_limited();
             let agrees = |proof: Proof| {
-                let agrees = self.delivered.agrees(&proof, self.ranges.are_replicated());
+                let replicated = self.ranges.are_replicated();
+                let agrees = self.delivered.agrees(&proof, replicated, limited);
                 agrees.map(|()| proof)
             };
             let error = match proof.and_then(agrees) {
                 Ok(proof) => {
-                    if proof.up_to > self.delivered.rows {
+                    if proof.up_to > self.delivered.rows && !limited {
                         tracing::info!(export = %self.id, rows = proof.up_to - self.delivered.rows, "rows became visible after they were passed");
                     }
                     return Ok(proof);
@@ -480,7 +519,8 @@ impl Export {
         self.resumes += 1;
         self.vain_resumes += 1;
         self.cursor_from = self.rows();
-        self.ranges.reopen(self.delivered.last, form)?;
+        let rows = self.rows();
+        self.ranges.reopen(self.delivered.last, rows, form)?;
         self.restart()
     }
 

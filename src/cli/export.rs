@@ -49,6 +49,21 @@ pub(super) struct ExportArgs {
     /// Events of bots too
     #[arg(long)]
     include_bots: bool,
+    /// Only these columns, in this order, as in timestamp,url [default: all]
+    #[arg(long, value_name = "NAMES")]
+    fields: Option<String>,
+    /// Only the first rows, for a look
+    #[arg(long, value_name = "ROWS")]
+    limit: Option<String>,
+    /// Of Parquet: zstd, snappy or none [default: zstd]
+    #[arg(long, value_name = "CODEC")]
+    compression: Option<String>,
+    /// Of JSON: event_data as a string and not as a value, with `string`
+    #[arg(long, value_name = "FORM")]
+    event_data: Option<String>,
+    /// CSV that spreadsheets take no formulas from, with a byte order mark
+    #[arg(long)]
+    spreadsheet: bool,
     #[command(flatten)]
     filters: FilterArgs,
     /// File, instead of standard output; it appears when it is complete
@@ -85,6 +100,9 @@ pub(super) async fn run(args: ExportArgs, config: &Config) -> Result<()> {
         () = shutdown_signal() => return Err(Error::internal("the export was interrupted")),
         written = write(export, output.as_deref(), digest) => written?,
     };
+    if let Some(limit) = begun.limit.filter(|limit| written.rows >= *limit) {
+        eprintln!("these are the first {limit} rows, as --limit says, and there may be more");
+    }
     match receipt_file {
         Some(file) => write_receipt(file, begun, written).await,
         None => Ok(()),
@@ -239,6 +257,11 @@ fn request(args: ExportArgs) -> Result<ExportRequest> {
         ("timezone", args.timezone.as_deref()),
         ("event_type", args.event_type.as_deref()),
         ("include_bots", args.include_bots.then_some("true")),
+        ("fields", args.fields.as_deref()),
+        ("limit", args.limit.as_deref()),
+        ("compression", args.compression.as_deref()),
+        ("event_data", args.event_data.as_deref()),
+        ("spreadsheet", args.spreadsheet.then_some("true")),
     ];
     let pairs = pairs
         .into_iter()

@@ -23,8 +23,12 @@ pub(super) async fn run(args: VerifyArgs) -> Result<()> {
         tokio::task::spawn_blocking(move || receipt::verify(&args.file, &args.receipt)).await;
     let receipt = verified
         .map_err(|error| Error::internal("the verification stopped").with_source(error))??;
+    let part = match receipt.limited() {
+        Some(limit) => format!(", only the first {limit} rows,"),
+        None => String::new(),
+    };
     eprintln!(
-        "{name} is the export {}: {} rows, {} bytes, SHA-256 {}",
+        "{name} is the export {}{part}: {} rows, {} bytes, SHA-256 {}",
         receipt.export_id,
         receipt.rows,
         receipt.bytes,

@@ -242,9 +242,10 @@ struct Ask<'a> {
     limit: Duration,
 }
 
-/// Whether the projection can answer for a request: it is there, and knows the filters.
+/// Whether the projection can answer for a request: it is there and knows the filters, and all rows are asked for.
 fn is_counted(replica: &Replica, request: &ExportRequest) -> bool {
-    request.filters.is_empty() && replica.facts.get().is_some_and(|facts| facts.is_counted)
+    let whole = request.filters.is_empty() && request.limit.is_none();
+    whole && replica.facts.get().is_some_and(|facts| facts.is_counted)
 }
 
 /// How much longer than ClickHouse's own limit its answer is waited for.

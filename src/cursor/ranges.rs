@@ -5,8 +5,12 @@
 //! from is told where to stop, and what lies behind is read in the way that suits its parts: in stretches, or, where
 //! settings allow several cursors, in ranges that others read ahead, each into a room of its own. So the rows
 //! come in the same order, from however many cursors.
+//!
+//! Where the request has a limit, there is one cursor that reads so many rows, and no plan: counting the window would cost more
+//! than the rows.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,7 +128,12 @@ impl Ranges {
     ) -> Result<Self> {
         let Chosen { replica, settled } = chosen;
         let whole = Range::whole(&request.window);
-        let planning = server.plan(&replica, &request, fence, &format!("{name}-plan"));
+        let whole = Range {
+            limit: request.limit.map(NonZeroU64::get),
+            ..whole
+        };
+        let plan = || server.plan(&replica, &request, fence, &format!("{name}-plan"));
+        let planning = request.limit.is_none().then(plan);
         let query_id = format!("{name}-1");
         let form = first_form(server.wire);
         let how = How {
@@ -139,7 +148,7 @@ impl Ranges {
             request,
             fence,
             name,
-            planning: Some(planning),
+            planning,
             plan: None,
             current: Fetch {
                 replica,
@@ -311,6 +320,7 @@ impl Ranges {
         let range = Range {
             interval,
             last: None,
+            limit: None,
         };
         Ok(Fetch {
             replica: self.replica.clone(),
@@ -332,6 +342,12 @@ impl Ranges {
             How { form, room },
             query_id,
         )
+    }
+
+    /// Ends the range that is read from behind the row of a key: what lies there was not asked for, and need not be
+    /// counted.
+    pub fn end_at(&mut self, last: Key) {
+        self.current.interval.until = last.timestamp + 1;
     }
 
     /// Goes on to the next range, `rows` rows of this one having been delivered; false where there is none.
@@ -359,15 +375,18 @@ impl Ranges {
         Ok(true)
     }
 
-    /// Opens the range that is read from again, behind the last row delivered of it.
+    /// Opens the range that is read from again, behind the last row delivered of it, which is the one of number `rows` of
+    /// the file.
     ///
     /// # Errors
     ///
     /// None that depends on the server.
-    pub fn reopen(&mut self, last: Option<Key>, form: Form) -> Result<()> {
+    pub fn reopen(&mut self, last: Option<Key>, rows: u64, form: Form) -> Result<()> {
+        let limit = self.request.limit;
         let range = Range {
             interval: self.current.interval,
             last,
+            limit: limit.map(|limit| limit.get().saturating_sub(rows)),
         };
         let cursor = self.open_cursor(range, form, READ_AHEAD_BYTES)?;
         self.opened += 1;
@@ -495,6 +514,7 @@ impl Ranges {
         let range = Range {
             interval: self.current.interval,
             last,
+            limit: None,
         };
         let mut again = true;
         loop {

@@ -1,5 +1,8 @@
 //! CSV: RFC 4180 with `\n`, quotes only where a comma, quote, CR or LF needs them, always a header.
 
+mod fields;
+mod spreadsheet;
+
 use bytes::Bytes;
 
 use super::FileInfo;
@@ -13,7 +16,8 @@ use super::timestamp::{self, TimestampText, no_text};
 use super::vector::{Block, STEP};
 use crate::decode::{Batch, EventType, Span};
 use crate::error::Result;
-use crate::pushdown::columns::{COLUMNS, EVENT_DATA, TEXT_COLUMNS};
+use crate::pushdown::columns::{EVENT_DATA, TEXT_COLUMNS};
+use crate::request::Fields;
 
 /// The event type between its commas, with room behind it.
 const EVENT_TYPES: [(&[u8; 16], usize); 2] = [(b",pageview,      ", 10), (b",event,         ", 7)];
@@ -56,6 +60,10 @@ pub struct CsvEncoder {
     time: TimestampText,
     dictionaries: Dictionaries,
     cells: Cells<CELL_ROOM>,
+    fields: Fields,
+    /// Whether rows are written cell by cell, and not all columns in one go.
+    by_field: bool,
+    spreadsheet: bool,
     rows: u64,
     started: bool,
 }
@@ -67,6 +75,9 @@ impl CsvEncoder {
             time: TimestampText::new(info.utc),
             dictionaries: Dictionaries::default(),
             cells: Cells::default(),
+            fields: info.fields.clone(),
+            by_field: info.spreadsheet || !info.fields.is_all(),
+            spreadsheet: info.spreadsheet,
             rows: 0,
             started: false,
         }
@@ -74,6 +85,9 @@ impl CsvEncoder {
 
     pub(super) fn batch(&mut self, batch: &Batch<'_>) -> Result<()> {
         self.start();
+        if self.by_field {
+            return self.batch_by_field(batch);
+        }
         let plain = PlainRows::of(batch);
         if plain.is_none() {
             self.dictionaries
@@ -116,7 +130,11 @@ impl CsvEncoder {
     fn start(&mut self) {
         if !self.started {
             self.started = true;
-            self.output.put(COLUMNS.join(",").as_bytes());
+            if self.spreadsheet {
+                self.output.put(spreadsheet::BYTE_ORDER_MARK);
+            }
+            let names: Vec<_> = self.fields.names().collect();
+            self.output.put(names.join(",").as_bytes());
             self.output.put_byte(b'\n');
         }
     }
@@ -316,8 +334,13 @@ fn cell(output: &mut Output, text: &[u8]) {
     let text = as_utf8(text);
     if !needs_quotes(&text) {
         output.put(&text);
-        return;
+    } else {
+        quoted(output, &text);
     }
+}
+
+/// Writes any UTF-8 as a cell in quotes.
+fn quoted(output: &mut Output, text: &[u8]) {
     output.put_byte(b'"');
     for piece in text.chunks(PIECE_BYTES) {
         let room = output.room(2 * piece.len() + STEP);

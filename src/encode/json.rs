@@ -1,7 +1,9 @@
-//! JSON and NDJSON: one object a row, all 17 keys in column order, absent texts `null`.
+//! JSON and NDJSON: one object a row, all keys in column order, absent texts `null`.
 //!
 //! `event_data` is spliced in as it is where every reader takes it for JSON ([`json_text`]), less the
 //! line breaks between its tokens; otherwise it is a string.
+
+mod fields;
 
 use bytes::Bytes;
 
@@ -16,6 +18,7 @@ use super::vector::{Block, STEP};
 use crate::decode::{Batch, EventType, Span};
 use crate::error::Result;
 use crate::pushdown::columns::{EVENT_DATA, TEXT_COLUMNS};
+use crate::request::Fields;
 
 /// How the objects of a file are put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +93,10 @@ pub struct JsonEncoder {
     time: TimestampText,
     dictionaries: Dictionaries,
     cells: Cells<CELL_ROOM>,
+    fields: Fields,
+    /// Whether objects are written key by key, and not all columns in one go.
+    by_field: bool,
+    data_as_string: bool,
     rows: u64,
     started: bool,
 }
@@ -102,6 +109,9 @@ impl JsonEncoder {
             time: TimestampText::new(info.utc),
             dictionaries: Dictionaries::default(),
             cells: Cells::default(),
+            fields: info.fields.clone(),
+            by_field: info.data_as_string || !info.fields.is_all(),
+            data_as_string: info.data_as_string,
             rows: 0,
             started: false,
         }
@@ -109,6 +119,9 @@ impl JsonEncoder {
 
     pub(super) fn batch(&mut self, batch: &Batch<'_>) -> Result<()> {
         self.start();
+        if self.by_field {
+            return self.batch_by_field(batch);
+        }
         let plain = PlainRows::of(batch);
         if plain.is_none() {
             self.dictionaries.render(batch, value);

@@ -21,6 +21,8 @@ mod rows;
 mod timestamp;
 mod vector;
 
+use std::num::NonZeroU64;
+
 use bytes::Bytes;
 
 pub use self::csv::CsvEncoder;
@@ -28,7 +30,7 @@ pub use self::json::{Framing, JsonEncoder};
 pub use self::parquet::ParquetEncoder;
 use crate::decode::Batch;
 use crate::error::Result;
-use crate::request::Format;
+use crate::request::{Compression, Fields, Format};
 
 /// What a file says about itself. Only Parquet has a place for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +48,16 @@ pub struct FileInfo {
     /// Whether that zone is UTC, by whatever name: then times end in `Z`. Zones that are at UTC for a part of the year
     /// are not, and write `+00:00`.
     pub utc: bool,
+    /// The file's columns.
+    pub fields: Fields,
+    /// Most rows that were asked for: then the file may be the beginning of the whole one.
+    pub limit: Option<NonZeroU64>,
+    /// How the pages of a Parquet file are compressed.
+    pub compression: Compression,
+    /// Whether JSON has `event_data` as a string.
+    pub data_as_string: bool,
+    /// Whether CSV is made for spreadsheets.
+    pub spreadsheet: bool,
 }
 
 /// Counts the changes of what is written for the same rows, in any format: raise it with every one, and caches know that

@@ -17,11 +17,11 @@ use crate::receipt::{Moment, Receipt, Status};
 /// The columns that are written. `heartbeat_at` is ClickHouse's own clock at the INSERT, so that no two machines'
 /// clocks are ever compared.
 const COLUMNS: &str = "export_id, key_id, website_id, format, timezone, start_date, end_date, window_from, window_to, \
-    event_type, include_bots, filters, status, reason, rows, bytes, sha256, resumes, started_at, finished_at, version";
+    event_type, include_bots, filters, fields, row_limit, status, reason, rows, bytes, sha256, resumes, started_at, finished_at, version";
 
 const NEWEST: &str = "SELECT export_id, key_id, website_id, format, timezone, toString(start_date) AS first_day, \
     toString(end_date) AS last_day, toUnixTimestamp64Milli(window_from) AS from_ms, \
-    toUnixTimestamp64Milli(window_to) AS to_ms, event_type, include_bots, filters, status, reason, rows, bytes, sha256, resumes, \
+    toUnixTimestamp64Milli(window_to) AS to_ms, event_type, include_bots, filters, fields, row_limit, status, reason, rows, bytes, sha256, resumes, \
     toUnixTimestamp64Milli(started_at) AS started_ms, toUnixTimestamp64Milli(finished_at) AS finished_ms, version, \
     toUnixTimestamp64Milli(now64(3)) - toUnixTimestamp64Milli(heartbeat_at) AS silent_ms \
     FROM export_log WHERE export_id = {id:String} ORDER BY version DESC LIMIT 1";
@@ -57,6 +57,8 @@ struct Row {
     event_type: String,
     include_bots: bool,
     filters: Vec<String>,
+    fields: Vec<String>,
+    row_limit: u64,
     status: String,
     reason: String,
     rows: u64,
@@ -144,6 +146,8 @@ impl ExportLog {
                 event_type: some(row.event_type),
                 include_bots: row.include_bots,
                 filters: row.filters,
+                fields: Some(row.fields).filter(|fields| !fields.is_empty()),
+                limit: (row.row_limit != 0).then_some(row.row_limit),
                 rows: row.rows,
                 bytes: row.bytes,
                 sha256: some(row.sha256),
@@ -176,6 +180,8 @@ fn to_json(entry: &Entry) -> serde_json::Value {
         "event_type": receipt.event_type.as_deref().unwrap_or(""),
         "include_bots": receipt.include_bots,
         "filters": receipt.filters,
+        "fields": receipt.fields.as_deref().unwrap_or_default(),
+        "row_limit": receipt.limit.unwrap_or(0),
         "status": receipt.status.as_str(),
         "reason": receipt.reason.as_deref().unwrap_or(""),
         "rows": receipt.rows,

@@ -59,13 +59,16 @@ pub struct Key {
     pub event_id: u64,
 }
 
-/// The part of a window that one cursor reads: an interval, and where it goes on behind a row, that row's key.
+/// The part of a window that one cursor reads: an interval, and where it goes on behind a row, that row's key; perhaps not
+/// all of its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     /// From where to where.
     pub interval: Interval,
     /// The last row that was read already.
     pub last: Option<Key>,
+    /// Most rows that are read of it. Counts and proofs are of all.
+    pub limit: Option<u64>,
 }
 
 impl Range {
@@ -77,6 +80,7 @@ impl Range {
         Self {
             interval: Interval { from, until },
             last: None,
+            limit: None,
         }
     }
 }

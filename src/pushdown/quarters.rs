@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use super::columns::TEXT_COLUMNS;
 use super::predicate::{Fence, push_where};
 use super::statement::{PINNED, Statement};
-use crate::request::{ExportRequest, Interval, Window};
+use crate::request::{ExportRequest, Field, Interval, Window};
 
 /// The projection's name.
 pub const COUNTS: &str = "quarter_hours";
@@ -95,7 +95,7 @@ fn up(instant: i64) -> i64 {
 }
 
 /// For each slot that has rows, in order: where it begins, its rows, the sum of their hashes, when the last of them came, and
-/// the bytes of their texts.
+/// the bytes of their texts, in the columns that are asked for.
 ///
 /// `nullable` names the text columns that may hold NULL.
 pub fn quarters(
@@ -153,7 +153,7 @@ fn push_kept(
     inner: Interval,
     nullable: &[&str],
 ) {
-    push_counts(statement, table, QUARTER_MS, true, nullable);
+    push_counts(statement, request, table, QUARTER_MS, true, nullable);
     push_website(statement, request);
     statement.text.push_str("\n  AND (");
     for (index, interval) in request.window.intervals.iter().enumerate() {
@@ -187,7 +187,7 @@ fn push_kept(
             continue;
         }
         statement.text.push_str("UNION ALL\n");
-        push_counts(statement, table, QUARTER_MS, true, nullable);
+        push_counts(statement, request, table, QUARTER_MS, true, nullable);
         push_website(statement, request);
         let _ = write!(
             statement.text,
@@ -210,7 +210,7 @@ fn push_scanned(
     hashed: bool,
     nullable: &[&str],
 ) {
-    push_counts(statement, table, width, hashed, nullable);
+    push_counts(statement, request, table, width, hashed, nullable);
     let whole = super::Range::whole(&request.window).interval;
     push_where(statement, request, fence, whole);
     statement.text.push_str("\nGROUP BY slot\n");
@@ -219,6 +219,7 @@ fn push_scanned(
 /// `SELECT … FROM …`, in the projection's own expressions.
 fn push_counts(
     statement: &mut Statement,
+    request: &ExportRequest,
     table: &str,
     width: i64,
     hashed: bool,
@@ -232,13 +233,17 @@ fn push_counts(
     } else {
         "toUInt64(0)".to_owned()
     };
-    let bytes = TEXT_COLUMNS.map(|column| {
-        if nullable.contains(&column) {
+    let mut bytes = vec!["toUInt64(0)".to_owned()];
+    for (place, column) in TEXT_COLUMNS.into_iter().enumerate() {
+        if !request.fields.has(Field::Text(place)) {
+            continue;
+        }
+        bytes.push(if nullable.contains(&column) {
             format!("sum(length(ifNull({column}, '')))")
         } else {
             format!("sum(length({column}))")
-        }
-    });
+        });
+    }
     let _ = write!(
         statement.text,
         "SELECT intDiv(toUnixTimestamp64Milli(timestamp) + {shift}, {width}) AS slot, count() AS rows,\n  {hash} AS hash,\n  \

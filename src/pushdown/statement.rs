@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::columns::TEXT_COLUMNS;
 use super::predicate::{AFTER_LAST, AT_LAST, FRESH, Fence, Range, bind_last, push_where};
-use crate::request::{ExportRequest, Offsets};
+use crate::request::{ExportRequest, Field, Offsets};
 
 /// A parameter's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +115,12 @@ pub fn rows(
     ));
     statement.int_parameter("settled", fence.settled());
     push_offset(&mut statement, &request.window.offsets);
-    for column in TEXT_COLUMNS {
+    for (place, column) in TEXT_COLUMNS.into_iter().enumerate() {
+        // A column that nobody asked for is not read. Its name is another one: filters look at the column.
+        if !request.fields.has(Field::Text(place)) {
+            let _ = write!(statement.text, ",\n  '' AS no_{column}");
+            continue;
+        }
         // Bare where it can be: a LowCardinality column goes through a merge of parts as numbers.
         let text = if nullable.contains(&column) {
             format!("ifNull({column}, '')")
@@ -133,11 +138,13 @@ pub fn rows(
         let _ = write!(statement.text, "\n  AND {AFTER_LAST}");
         bind_last(&mut statement, last);
     }
-    let _ = write!(
-        statement.text,
-        "\nORDER BY timestamp, event_id\nSETTINGS {}, {PINNED}",
-        settings(form)
-    );
+    statement.text.push_str("\nORDER BY timestamp, event_id");
+    if let Some(limit) = range.limit {
+        statement.text.push_str("\nLIMIT {limit:UInt64}");
+        let limit = ("limit".to_owned(), Value::Unsigned(limit));
+        statement.parameters.push(limit);
+    }
+    let _ = write!(statement.text, "\nSETTINGS {}, {PINNED}", settings(form));
     statement
 }
 

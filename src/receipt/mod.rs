@@ -11,6 +11,8 @@ pub use digest::{BodyDigest, Sha256Hex};
 pub use moment::Moment;
 pub use verify::verify;
 
+use std::num::NonZeroU64;
+
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +79,12 @@ pub struct Receipt {
     /// The names of its filters, without their values, which may be a visitor's: rows that they left out are not in it.
     #[serde(default)]
     pub filters: Vec<String>,
+    /// The columns that were asked for, in their order; absent means all.
+    #[serde(default)]
+    pub fields: Option<Vec<String>>,
+    /// Most rows that were asked for; where there are so many, the file is only the beginning.
+    #[serde(default)]
+    pub limit: Option<u64>,
     /// Rows of the body.
     pub rows: u64,
     /// Bytes of the body, before any Content-Encoding.
@@ -92,6 +100,11 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// How many rows it was limited to, where there are so many.
+    pub fn limited(&self) -> Option<u64> {
+        self.limit.filter(|limit| self.rows >= *limit)
+    }
+
     /// The receipt of an export that begins now.
     pub fn begin(id: &ExportId, request: &ExportRequest) -> Self {
         let window = &request.window;
@@ -110,6 +123,9 @@ impl Receipt {
             event_type: request.event_type.map(|kind| kind.as_str().to_owned()),
             include_bots: request.include_bots,
             filters: request.filters.iter().map(Filter::name).collect(),
+            fields: (!request.fields.is_all())
+                .then(|| request.fields.names().map(str::to_owned).collect()),
+            limit: request.limit.map(NonZeroU64::get),
             rows: 0,
             bytes: 0,
             sha256: None,

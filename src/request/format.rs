@@ -45,6 +45,32 @@ impl Format {
     }
 }
 
+/// How the pages of a Parquet file are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// ZSTD, for small files.
+    #[default]
+    Zstd,
+    /// Snappy, for readers that know no ZSTD.
+    Snappy,
+    /// Not at all, for readers that know neither.
+    None,
+}
+
+impl Compression {
+    /// All of them, the default first.
+    pub const ALL: [Self; 3] = [Self::Zstd, Self::Snappy, Self::None];
+
+    /// The name in the `compression` parameter.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Snappy => "snappy",
+            Self::None => "none",
+        }
+    }
+}
+
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

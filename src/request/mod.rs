@@ -3,6 +3,7 @@
 //! In: names and values as they stand in a URL or on a command line. Out: an [`ExportRequest`] that cannot be wrong,
 //! with the window's instants computed. Costs some 2,000 look-ups in the zone database, about 0.1 ms. Holds nothing.
 
+mod fields;
 mod filter;
 mod format;
 mod parameters;
@@ -11,8 +12,9 @@ mod query;
 mod website;
 mod window;
 
+pub use fields::{Field, Fields};
 pub use filter::{By, DATA_PREFIX, FILTERS, Filter, MAX_FILTER_BYTES, MAX_FILTER_VALUES, Wanted};
-pub use format::Format;
+pub use format::{Compression, Format};
 pub use parameters::ExportRequest;
 #[cfg(test)]
 pub(crate) use parameters::PARAMETERS;

@@ -1,18 +1,19 @@
 //! The parameters of an export.
 
+use std::num::NonZeroU64;
 use std::str::FromStr as _;
 
 use chrono::NaiveDate;
 use chrono_tz::{TZ_VARIANTS, Tz};
 
 use super::filter::{self, DATA_PREFIX, FILTERS, Filter};
-use super::{Format, MAX_DAYS, WebsiteId, Window};
+use super::{Compression, Fields, Format, MAX_DAYS, WebsiteId, Window};
 use crate::catalog::KEY_PREFIX;
 use crate::decode::EventType;
 use crate::error::{Error, Result};
 
 /// The names that a request may use once each, beside those of [`FILTERS`], which may be repeated.
-pub(crate) const PARAMETERS: [&str; 8] = [
+pub(crate) const PARAMETERS: [&str; 13] = [
     "start_date",
     "end_date",
     "from",
@@ -21,6 +22,11 @@ pub(crate) const PARAMETERS: [&str; 8] = [
     "timezone",
     "event_type",
     "include_bots",
+    "fields",
+    "limit",
+    "compression",
+    "event_data",
+    "spreadsheet",
 ];
 
 /// Longest value that is quoted back in an error, in characters.
@@ -41,6 +47,16 @@ pub struct ExportRequest {
     pub include_bots: bool,
     /// What columns and keys of `event_data` must hold; all of them.
     pub filters: Vec<Filter>,
+    /// Which columns the file has.
+    pub fields: Fields,
+    /// Most rows of the file, which is then the beginning of the whole one.
+    pub limit: Option<NonZeroU64>,
+    /// How Parquet is compressed.
+    pub compression: Compression,
+    /// Whether JSON has `event_data` as a string, and not as the value that it is.
+    pub data_as_string: bool,
+    /// Whether CSV is made for spreadsheets, which take cells for formulas.
+    pub spreadsheet: bool,
 }
 
 impl ExportRequest {
@@ -96,7 +112,21 @@ impl ExportRequest {
                 ));
             }
         }
-        let [start, end, from, to, format, zone, event_type, include_bots] = values;
+        let [
+            start,
+            end,
+            from,
+            to,
+            format,
+            zone,
+            event_type,
+            include_bots,
+            fields,
+            limit,
+            compression,
+            event_data,
+            spreadsheet,
+        ] = values;
 
         let format = format.map_or(Ok(Format::Csv), |name| {
             Format::from_name(&name).ok_or_else(|| {
@@ -111,23 +141,20 @@ impl ExportRequest {
         })?;
         let zone = zone.map_or(Ok(Tz::UTC), |name| time_zone(&name))?;
         let event_type = event_type.map(|name| event_type_of(&name)).transpose()?;
-        let include_bots = match include_bots.as_deref() {
-            None | Some("false") => false,
-            Some("true") => true,
-            Some(other) => {
-                return Err(Error::validation(
-                    "include_bots",
-                    format!("include_bots `{}` is neither true nor false", quoted(other)),
-                ));
-            }
-        };
+        let include_bots = truth("include_bots", include_bots)?;
+        let limit = limit.map(|limit| limit_of(&limit)).transpose()?;
         Ok(Self {
             website,
+            limit,
+            compression: compression_of(compression, format)?,
+            data_as_string: data_as_string(event_data)?,
+            spreadsheet: spreadsheet_of(spreadsheet, format)?,
             window: window([start, end], [from, to], zone, most_days)?,
             format,
             event_type,
             include_bots,
             filters,
+            fields: fields.map_or_else(|| Ok(Fields::default()), |names| Fields::parse(&names))?,
         })
     }
 
@@ -135,7 +162,11 @@ impl ExportRequest {
     pub fn file_name(&self) -> String {
         let (start, end) = self.window.ends_in_name();
         let (site, extension) = (&self.website, self.format.as_str());
-        format!("events_{site}_{start}_{end}.{extension}")
+        // Beside the whole file, and not in its place.
+        let part = self
+            .limit
+            .map_or_else(String::new, |limit| format!("_first-{limit}"));
+        format!("events_{site}_{start}_{end}{part}.{extension}")
     }
 }
 
@@ -280,6 +311,89 @@ fn date(field: &'static str, value: Option<String>, or: &str) -> Result<NaiveDat
         Error::validation(
             field,
             format!("{field} {text} is not a day of the calendar"),
+        )
+    })
+}
+
+fn truth(field: &'static str, value: Option<String>) -> Result<bool> {
+    match value.as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => Err(Error::validation(
+            field,
+            format!("{field} `{}` is neither true nor false", quoted(other)),
+        )),
+    }
+}
+
+fn data_as_string(value: Option<String>) -> Result<bool> {
+    match value.as_deref() {
+        None => Ok(false),
+        Some("string") => Ok(true),
+        Some(other) => Err(Error::validation(
+            "event_data",
+            format!(
+                "event_data `{}` is not string, the only other form there is: leave it out to have it as JSON in JSON, and to \
+                 filter by a key use data.KEY",
+                quoted(other)
+            ),
+        )),
+    }
+}
+
+fn spreadsheet_of(value: Option<String>, format: Format) -> Result<bool> {
+    let spreadsheet = truth("spreadsheet", value)?;
+    if spreadsheet && format != Format::Csv {
+        return Err(Error::validation(
+            "spreadsheet",
+            format!(
+                "spreadsheet=true is a form of CSV, not of {format}: ask for format=csv, or leave it out"
+            ),
+        ));
+    }
+    Ok(spreadsheet)
+}
+
+fn compression_of(name: Option<String>, format: Format) -> Result<Compression> {
+    let Some(name) = name else {
+        return Ok(Compression::default());
+    };
+    let known = Compression::ALL.into_iter();
+    let found = known.clone().find(|known| known.as_str() == name);
+    let Some(found) = found else {
+        let names: Vec<_> = known.map(Compression::as_str).collect();
+        return Err(Error::validation(
+            "compression",
+            format!(
+                "compression `{}` is not one of {}",
+                quoted(&name),
+                names.join(", ")
+            ),
+        ));
+    };
+    if format != Format::Parquet {
+        return Err(Error::validation(
+            "compression",
+            format!(
+                "compression is that of Parquet, not of {format}: ask for format=parquet, or over HTTP leave it out and name a \
+                 coding in Accept-Encoding"
+            ),
+        ));
+    }
+    Ok(found)
+}
+
+/// Digits and nothing else: Rust takes a plus sign as well.
+fn limit_of(text: &str) -> Result<NonZeroU64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let limit = text.parse().ok().filter(|_| digits);
+    limit.ok_or_else(|| {
+        Error::validation(
+            "limit",
+            format!(
+                "limit `{}` is not a number of rows from 1 on: leave it out for all of them",
+                quoted(text)
+            ),
         )
     })
 }

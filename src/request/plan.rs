@@ -11,6 +11,9 @@ pub const DEFAULT_PART_ROWS: u64 = 1_000_000;
 /// The name of the parameter that a plan has besides.
 pub(crate) const PART_ROWS: &str = "part_rows";
 
+/// The parameter of an export that a plan has not.
+const LIMIT: &str = "limit";
+
 /// What to plan: validated, with the window's instants computed. Any number of days.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanRequest {
@@ -33,11 +36,15 @@ impl PlanRequest {
         let is_known = |name: &str| PARAMETERS.contains(&name) || is_filter(name);
         if let Some((name, _)) = others.iter().find(|(name, _)| !is_known(name)) {
             let name = quoted(name);
+            let names: Vec<_> = PARAMETERS
+                .into_iter()
+                .filter(|name| *name != LIMIT)
+                .collect();
             return Err(Error::validation(
                 name.clone(),
                 format!(
-                    "there is no parameter `{name}`: use {}, {}, {DATA_PREFIX}KEY, {PART_ROWS}",
-                    PARAMETERS.join(", "),
+                    "there is no parameter `{name}`: use {}, {PART_ROWS}, {}, {DATA_PREFIX}KEY",
+                    names.join(", "),
                     FILTERS.join(", ")
                 ),
             ));
@@ -53,6 +60,12 @@ impl PlanRequest {
             }
         };
         let export = ExportRequest::within(website, others, None)?;
+        if export.limit.is_some() {
+            return Err(Error::validation(
+                LIMIT,
+                "limit is for an export: a plan is of all rows, and its parts have as many as part_rows says, so leave it out",
+            ));
+        }
         Ok(Self { export, part_rows })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, ETAG,
-    HeaderMap, HeaderValue, TE, TRAILER, VARY,
+    HeaderMap, HeaderName, HeaderValue, TE, TRAILER, VARY,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::mpsc;
@@ -130,6 +130,9 @@ pub(super) fn authorize(key: &KeyRecord, wanted: &ExportRequest) -> Result<()> {
     Ok(())
 }
 
+/// The most rows that the request asked for: the body may be the beginning of the whole file.
+const X_EXPORT_LIMIT: HeaderName = HeaderName::from_static("x-export-limit");
+
 /// The trailers that [`Ending::taken`](super::running::Ending::taken) gives.
 const TRAILERS: HeaderValue =
     HeaderValue::from_static("x-export-rows, x-export-bytes, x-export-sha256");
@@ -149,6 +152,7 @@ struct Headers {
     content_type: HeaderValue,
     disposition: HeaderValue,
     encoding: Option<HeaderValue>,
+    limit: Option<HeaderValue>,
     /// Whether other clients may get another encoding.
     varies: bool,
     /// What tells the file from others, if that is known.
@@ -164,6 +168,7 @@ impl Headers {
                 Error::internal("the file's name cannot stand in a header").with_source(error)
             })?,
             encoding: encoding.header(),
+            limit: request.limit.map(|limit| limit.get().into()),
             varies: Encoding::is_for(request.format),
             etag: None,
         })
@@ -209,6 +214,9 @@ impl Headers {
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("none"));
         if let Some(encoding) = self.encoding {
             headers.insert(CONTENT_ENCODING, encoding);
+        }
+        if let Some(limit) = self.limit {
+            headers.insert(X_EXPORT_LIMIT, limit);
         }
         response
     }

@@ -19,7 +19,8 @@ mod tests {
     use crate::pushdown::columns::COLUMNS;
     use crate::receipt::{Receipt, Status};
     use crate::request::{
-        DEFAULT_PART_ROWS, ExportRequest, FILTERS, Format, PARAMETERS, PART_ROWS, WebsiteId,
+        Compression, DEFAULT_PART_ROWS, ExportRequest, FILTERS, Format, PARAMETERS, PART_ROWS,
+        WebsiteId,
     };
 
     fn document() -> Value {
@@ -75,6 +76,10 @@ mod tests {
                 let name = parameter["name"].as_str().unwrap().to_owned();
                 let text = |value: &Value| value.as_str().map(str::to_owned);
                 match &parameter["example"] {
+                    Value::Array(values) if parameter["explode"] == false => {
+                        let values: Vec<_> = values.iter().filter_map(Value::as_str).collect();
+                        pairs.push((name, values.join(",")));
+                    }
                     Value::Array(values) => {
                         let values = values.iter().filter_map(text);
                         pairs.extend(values.map(|value| (name.clone(), value)));
@@ -96,11 +101,16 @@ mod tests {
         }
         pairs.truncate(2);
         let sparse = ExportRequest::from_pairs(website, pairs).unwrap();
-        assert!(sparse.filters.is_empty());
+        assert!(sparse.filters.is_empty() && sparse.fields.is_all() && sparse.limit.is_none());
         let default = |name: &str| component("parameters", name)["schema"]["default"].take();
         assert_eq!(default("Format"), sparse.format.as_str());
         assert_eq!(default("Timezone"), sparse.window.zone.name());
         assert_eq!(default("IncludeBots"), sparse.include_bots);
+        assert_eq!(default("Spreadsheet"), sparse.spreadsheet);
+        assert_eq!(default("Compression"), sparse.compression.as_str());
+        let schema = component("parameters", "Compression")["schema"].take();
+        let names = Compression::ALL.map(Compression::as_str);
+        assert_eq!(strings(schema["enum"].as_array().unwrap()), names);
     }
 
     #[test]
@@ -115,6 +125,8 @@ mod tests {
             names.collect::<Vec<_>>()
         };
         let mut expected = names("/api/websites/{id}/export", "get");
+        // A plan is of the whole export.
+        expected.retain(|name| name != "limit");
         expected.push(PART_ROWS.to_owned());
         for method in ["get", "head"] {
             assert_eq!(names("/api/websites/{id}/export/plan", method), expected);
@@ -147,7 +159,8 @@ mod tests {
     #[test]
     fn an_event_has_the_columns_of_an_export() {
         let event = component("schemas", "Event");
-        assert_eq!(strings(event["required"].as_array().unwrap()), COLUMNS);
+        let fields = component("parameters", "Fields")["schema"]["items"].take();
+        assert_eq!(strings(fields["enum"].as_array().unwrap()), COLUMNS);
         let properties: BTreeSet<_> = event["properties"].as_object().unwrap().keys().collect();
         assert_eq!(properties.len(), COLUMNS.len());
         assert!(

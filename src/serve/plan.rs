@@ -133,7 +133,7 @@ struct PartAnswer {
 impl Answer {
     fn of(wanted: &PlanRequest, plan: &Plan, fence: Fence, tagged: bool) -> Self {
         let export = &wanted.export;
-        let estimate = |rows, bytes| plan::estimate(export.format, rows, bytes);
+        let estimate = |rows, bytes| plan::estimate(export, rows, bytes);
         let part = |part: &Part| PartAnswer {
             day: part.day.to_string(),
             from: instant_text(part.interval.from),

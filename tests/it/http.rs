@@ -144,6 +144,71 @@ async fn every_bad_parameter_is_refused_by_name_with_its_remedy() {
             "rows",
             "no parameter",
         ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&fields=",
+            "fields",
+            "timestamp,event_type",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&fields=url,is_bot",
+            "fields",
+            "is_bot",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&fields=url,%20os",
+            "fields",
+            "commas",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&fields=url,os,url",
+            "fields",
+            "url more than once",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&fields=url&fields=os",
+            "fields",
+            "more than once",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&limit=0",
+            "limit",
+            "leave it out",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&limit=%2B5",
+            "limit",
+            "number of rows",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&limit=18446744073709551616",
+            "limit",
+            "number of rows",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&compression=zstd",
+            "compression",
+            "format=parquet",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&format=parquet&compression=lz4",
+            "compression",
+            "zstd, snappy, none",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&format=json&spreadsheet=true",
+            "spreadsheet",
+            "format=csv",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&spreadsheet=yes",
+            "spreadsheet",
+            "neither true nor false",
+        ),
+        (
+            "start_date=2026-03-01&end_date=2026-03-07&event_data=x",
+            "event_data",
+            "data.KEY",
+        ),
         ("format=csv", "start_date", "from and to"),
         ("from=2026-03-01T00:00:00Z", "to", "missing"),
         ("to=2026-03-01T00:00:00Z", "from", "missing"),

@@ -6,6 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use bytes::Bytes;
 use parquet::errors::{ParquetError, Result};
 
+use crate::request::Compression;
+
 /// ZSTD's level: more costs more than it saves.
 pub(super) const ZSTD_LEVEL: i32 = 1;
 
@@ -56,13 +58,17 @@ impl Compressor {
     /// # Errors
     ///
     /// It cannot be started, or there is no memory for ZSTD.
-    pub(super) fn new() -> Result<Self> {
-        let zstd = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
+    pub(super) fn new(compression: Compression) -> Result<Self> {
+        let codec = match compression {
+            Compression::Zstd => Codec::Zstd(zstd::bulk::Compressor::new(ZSTD_LEVEL)?),
+            Compression::Snappy => Codec::Snappy(snap::raw::Encoder::new()),
+            Compression::None => Codec::None,
+        };
         let (pages, jobs) = channel();
         let shared = Arc::new(Shared::default());
         let thread = Thread {
             shared: Arc::clone(&shared),
-            zstd,
+            codec,
             compressed: Vec::new(),
         };
         std::thread::Builder::new()
@@ -103,7 +109,7 @@ impl Compressed {
     ///
     /// # Errors
     ///
-    /// ZSTD's own, or that the thread is gone.
+    /// The codec's own, or that the thread is gone.
     pub(super) fn wait(self) -> Result<Bytes> {
         let compressed = self.0.recv();
         let compressed = compressed.map_err(|_| {
@@ -121,8 +127,15 @@ impl Shared {
 
 struct Thread {
     shared: Arc<Shared>,
-    zstd: zstd::bulk::Compressor<'static>,
+    codec: Codec,
     compressed: Vec<u8>,
+}
+
+enum Codec {
+    Zstd(zstd::bulk::Compressor<'static>),
+    Snappy(snap::raw::Encoder),
+    /// Pages stay as they are.
+    None,
 }
 
 impl Thread {
@@ -142,10 +155,21 @@ impl Thread {
     }
 
     fn compress(&mut self, page: &[u8]) -> std::io::Result<Bytes> {
-        let bound = zstd::zstd_safe::compress_bound(page.len());
-        self.compressed.clear();
-        self.compressed.reserve(bound);
-        self.zstd.compress_to_buffer(page, &mut self.compressed)?;
+        match &mut self.codec {
+            Codec::Zstd(zstd) => {
+                let bound = zstd::zstd_safe::compress_bound(page.len());
+                self.compressed.clear();
+                self.compressed.reserve(bound);
+                zstd.compress_to_buffer(page, &mut self.compressed)?;
+            }
+            Codec::Snappy(snappy) => {
+                let bound = snap::raw::max_compress_len(page.len());
+                self.compressed.resize(bound, 0);
+                let len = snappy.compress(page, &mut self.compressed)?;
+                self.compressed.truncate(len);
+            }
+            Codec::None => return Ok(Bytes::copy_from_slice(page)),
+        }
         let compressed = Bytes::copy_from_slice(&self.compressed);
         self.compressed.clear();
         self.compressed.shrink_to(MAX_KEPT_BYTES);
@@ -168,7 +192,7 @@ mod tests {
 
     #[test]
     fn pages_come_back_as_themselves_however_many_wait() {
-        let compressor = Compressor::new().unwrap();
+        let compressor = Compressor::new(Compression::Zstd).unwrap();
         let page = |i: usize| -> Vec<u8> {
             let len = [0, 1, 70_000, 3 << 20, WAITING_BYTES + 1][i % 5];
             (0..len).map(|at| (at * i % 251) as u8).collect()
@@ -182,7 +206,7 @@ mod tests {
 
     #[test]
     fn buffers_come_back_empty() {
-        let compressor = Compressor::new().unwrap();
+        let compressor = Compressor::new(Compression::Zstd).unwrap();
         let mut buffer = compressor.buffer();
         buffer.extend_from_slice(&[7; 1_000]);
         let (place, capacity) = (buffer.as_ptr(), buffer.capacity());

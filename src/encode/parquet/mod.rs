@@ -1,7 +1,7 @@
 //! Parquet.
 //!
 //! In: batches. Out: nothing until a row group ends, then all of it. Cost: one look at each value, so calls run on a
-//! blocking thread; ZSTD level 1 on another one beside it ([`Compressor`]). Holds: one row group ([`ROW_GROUP_ROWS`] or
+//! blocking thread; compression, ZSTD level 1 unless another was asked for, on another one beside it ([`Compressor`]). Holds: one row group ([`ROW_GROUP_ROWS`] or
 //! [`ROW_GROUP_BYTES`]) as compressed pages and again while it is handed over, for each column a page in the making
 //! and a dictionary, and the pages that wait to be compressed.
 //!
@@ -21,9 +21,10 @@ mod sink;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::writer::SerializedFileWriter;
@@ -36,7 +37,7 @@ use super::rows::{PlainRows, text_bytes};
 use super::{FileInfo, timestamp};
 use crate::decode::{Batch, TextColumn};
 use crate::error::{Error, Result};
-use crate::pushdown::columns::{COLUMNS, TEXT_COLUMNS};
+use crate::request::Field;
 
 /// Whether a row group is full is looked at when this many rows have been added since.
 const STEP_ROWS: usize = 8_192;
@@ -55,9 +56,12 @@ const ROW_GROUP_BYTES: usize = 48 << 20;
 pub struct ParquetEncoder {
     writer: Writer,
     compressor: Compressor,
-    times: TimeChunk,
-    event_types: TextChunk,
-    text: Vec<TextChunk>,
+    /// As the file says it.
+    compression: Compression,
+    /// The columns that the file has, each with its place in it; of texts also their place among `TEXT_COLUMNS`.
+    times: Option<(usize, TimeChunk)>,
+    event_types: Option<(usize, TextChunk)>,
+    text: Vec<(usize, usize, TextChunk)>,
     /// Rows and bytes of text since the row group was looked at, and the rows before.
     step_rows: usize,
     step_text_bytes: usize,
@@ -78,22 +82,31 @@ impl std::fmt::Debug for Writer {
 impl ParquetEncoder {
     pub(super) fn new(info: &FileInfo) -> Result<Self> {
         let start = |error| failed("start", error);
-        let schema = schema(&info.timezone);
+        let schema = schema(info);
         let properties = properties::properties(info);
         // The Arrow writer knows how to put the Arrow schema into the file, the zone with it.
         let writer =
             ArrowWriter::try_new(Sink::default(), schema, Some(properties)).map_err(start)?;
         let (writer, _) = writer.into_serialized_writer().map_err(start)?;
         let columns = writer.schema_descr().columns();
-        let text = |(column, name): (_, &&str)| {
-            let dictionary = !WITHOUT_DICTIONARY.contains(name);
-            TextChunk::new(column, dictionary, WITH_STATISTICS.contains(name))
-        };
+        let (mut times, mut event_types, mut text) = (None, None, Vec::new());
+        for (place, (field, column)) in info.fields.iter().zip(columns).enumerate() {
+            let chunk = |name| {
+                let dictionary = !WITHOUT_DICTIONARY.contains(&name);
+                TextChunk::new(column, dictionary, WITH_STATISTICS.contains(&name))
+            };
+            match field {
+                Field::Timestamp => times = Some((place, TimeChunk::new(column))),
+                Field::EventType => event_types = Some((place, chunk(field.name()))),
+                Field::Text(of) => text.push((place, of, chunk(field.name()))),
+            }
+        }
         Ok(Self {
-            times: TimeChunk::new(&columns[0]),
-            event_types: text((&columns[1], &COLUMNS[1])),
-            text: columns[2..].iter().zip(&TEXT_COLUMNS).map(text).collect(),
-            compressor: Compressor::new().map_err(start)?,
+            times,
+            event_types,
+            text,
+            compression: properties::compression(info.compression).map_err(start)?,
+            compressor: Compressor::new(info.compression).map_err(start)?,
             writer: Writer(writer),
             step_rows: 0,
             step_text_bytes: 0,
@@ -157,14 +170,19 @@ impl ParquetEncoder {
     /// Adds the rows from `start` to in front of `end`, column by column.
     fn add(&mut self, batch: &Batch<'_>, plain: Option<&PlainRows<'_>>, start: usize, end: usize) {
         let compressor = &self.compressor;
-        for ms in &batch.timestamps[start..end] {
-            // Times that have a text fit microseconds as well.
-            self.times.push(ms.wrapping_mul(1000), compressor);
+        if let Some((_, times)) = &mut self.times {
+            for ms in &batch.timestamps[start..end] {
+                // Times that have a text fit microseconds as well.
+                times.push(ms.wrapping_mul(1000), compressor);
+            }
         }
-        let event_types = batch.event_types[start..end].iter();
-        let event_types = event_types.map(|event_type| event_type.as_str().as_bytes());
-        self.event_types.extend(event_types, compressor);
-        for (column, (chunk, text)) in self.text.iter_mut().zip(&batch.text).enumerate() {
+        if let Some((_, chunk)) = &mut self.event_types {
+            let event_types = batch.event_types[start..end].iter();
+            let event_types = event_types.map(|event_type| event_type.as_str().as_bytes());
+            chunk.extend(event_types, compressor);
+        }
+        for &mut (_, column, ref mut chunk) in &mut self.text {
+            let text = &batch.text[column];
             match plain {
                 Some(plain) => {
                     let rows = plain.rows[start..end].iter();
@@ -198,8 +216,14 @@ impl ParquetEncoder {
 
     /// Encoded bytes of the row group so far.
     fn bytes(&mut self) -> Result<usize, ParquetError> {
-        let mut bytes = self.times.bytes()? + self.event_types.bytes()?;
-        for chunk in &mut self.text {
+        let mut bytes = 0;
+        if let Some((_, times)) = &mut self.times {
+            bytes += times.bytes()?;
+        }
+        if let Some((_, event_types)) = &mut self.event_types {
+            bytes += event_types.bytes()?;
+        }
+        for (_, _, chunk) in &mut self.text {
             bytes += chunk.bytes()?;
         }
         Ok(bytes)
@@ -213,15 +237,18 @@ impl ParquetEncoder {
 
     fn write_row_group(&mut self) -> Result<(), ParquetError> {
         let compressor = &self.compressor;
-        let texts = std::iter::once(&mut self.event_types).chain(&mut self.text);
-        let columns = std::iter::once(self.times.end(compressor));
+        let times = self.times.iter_mut();
+        let times = times.map(|(place, times)| (*place, times.end(compressor)));
+        let event_types = self.event_types.iter_mut();
+        let event_types = event_types.map(|(place, chunk)| (*place, chunk.end(compressor)));
+        let texts = self.text.iter_mut();
+        let texts = texts.map(|(place, _, chunk)| (*place, chunk.end(compressor)));
         // All of them end before the first is waited for.
-        let columns: Vec<_> = columns
-            .chain(texts.map(|chunk| chunk.end(compressor)))
-            .collect();
+        let mut columns: Vec<_> = times.chain(event_types).chain(texts).collect();
+        columns.sort_by_key(|(place, _)| *place);
         let mut group = self.writer.0.next_row_group()?;
-        for column in columns {
-            let (bytes, close) = column.finish()?;
+        for (_, column) in columns {
+            let (bytes, close) = column.finish(self.compression)?;
             group.append_column(&bytes, close)?;
         }
         group.close()?;
@@ -252,12 +279,13 @@ impl ParquetEncoder {
 
 /// The columns as Arrow has them: the zone is kept in the file's Arrow schema, the texts are plain UTF-8 whatever the
 /// writer is fed.
-fn schema(timezone: &str) -> SchemaRef {
-    let fields = COLUMNS.iter().enumerate().map(|(index, &name)| {
-        if index == 0 {
-            Field::new(name, timestamp_type(timezone), false)
-        } else {
-            Field::new(name, DataType::Utf8, true)
+fn schema(info: &FileInfo) -> SchemaRef {
+    let fields = info.fields.iter().map(|field| match field {
+        Field::Timestamp => {
+            arrow::datatypes::Field::new(field.name(), timestamp_type(&info.timezone), false)
+        }
+        Field::EventType | Field::Text(_) => {
+            arrow::datatypes::Field::new(field.name(), DataType::Utf8, true)
         }
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::Read;
 
 use bytes::Bytes;
-use parquet::basic::{Compression, Encoding, PageType, ZstdLevel};
+use parquet::basic::{Compression, Encoding, PageType};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::Result;
@@ -16,7 +16,7 @@ use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 
-use super::compressor::{Compressed, Compressor, ZSTD_LEVEL};
+use super::compressor::{Compressed, Compressor};
 
 /// What the rows of a page are between, for readers that skip pages.
 #[derive(Debug)]
@@ -181,6 +181,7 @@ impl Pages {
         mut self,
         dictionary: Option<DictionaryPage>,
         statistics: Option<Statistics>,
+        compression: Compression,
     ) -> Result<(ColumnBytes, ColumnCloseResult)> {
         while !self.pending.is_empty() {
             self.write_next()?;
@@ -210,7 +211,7 @@ impl Pages {
         let mut encodings: Vec<_> = self.encodings.iter().map(|pages| pages.encoding).collect();
         encodings.push(Encoding::RLE);
         let mut metadata = ColumnChunkMetaData::builder(self.column)
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
+            .set_compression(compression)
             .set_encodings(encodings)
             .set_page_encoding_stats(self.encodings)
             .set_num_values(self.rows as i64)
@@ -251,8 +252,12 @@ impl EndedColumn {
     /// # Errors
     ///
     /// A page cannot be compressed.
-    pub(super) fn finish(self) -> Result<(ColumnBytes, ColumnCloseResult)> {
-        self.pages.finish(self.dictionary, self.statistics)
+    pub(super) fn finish(
+        self,
+        compression: Compression,
+    ) -> Result<(ColumnBytes, ColumnCloseResult)> {
+        self.pages
+            .finish(self.dictionary, self.statistics, compression)
     }
 }
 

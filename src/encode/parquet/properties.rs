@@ -1,9 +1,13 @@
 //! How the file is written. Each choice was tried with the readers it is for.
 
+use parquet::basic::{self, ZstdLevel};
+use parquet::errors::Result;
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{WriterProperties, WriterVersion};
 
+use super::compressor::ZSTD_LEVEL;
 use crate::encode::FileInfo;
+use crate::request::{Compression, Field};
 
 /// Columns of so few values that their statistics and page index are worth what they cost: they let readers skip.
 pub(super) const WITH_STATISTICS: [&str; 12] = [
@@ -24,6 +28,19 @@ pub(super) const WITH_STATISTICS: [&str; 12] = [
 /// Columns in which nearly every value is another one.
 pub(super) const WITHOUT_DICTIONARY: [&str; 2] = ["timestamp", "event_data"];
 
+/// The compression of pages as the file says it.
+///
+/// # Errors
+///
+/// None: the level is one of ZSTD's.
+pub(super) fn compression(compression: Compression) -> Result<basic::Compression> {
+    Ok(match compression {
+        Compression::Zstd => basic::Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?),
+        Compression::Snappy => basic::Compression::SNAPPY,
+        Compression::None => basic::Compression::UNCOMPRESSED,
+    })
+}
+
 pub(super) fn properties(info: &FileInfo) -> WriterProperties {
     // Days are both included, and instants half-open: names of their own keep one from being read as the other.
     let (start, end) = if info.instants {
@@ -40,14 +57,25 @@ pub(super) fn properties(info: &FileInfo) -> WriterProperties {
         ("event_data.format", "json"),
     ]
     .map(|(key, value)| KeyValue::new(key.to_owned(), value.to_owned()));
+    let limit = info
+        .limit
+        .map(|limit| KeyValue::new("export.limit".to_owned(), limit.to_string()));
+    let key_values = key_values.into_iter().chain(limit);
+    let timestamp = info
+        .fields
+        .iter()
+        .position(|field| field == Field::Timestamp);
+    let sorted_by = timestamp.map(|place| {
+        vec![SortingColumn {
+            column_idx: place as i32,
+            descending: false,
+            nulls_first: false,
+        }]
+    });
     // What concerns a column's pages is in `chunks` and `pages`.
     WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
-        .set_sorting_columns(Some(vec![SortingColumn {
-            column_idx: 0,
-            descending: false,
-            nulls_first: false,
-        }]))
-        .set_key_value_metadata(Some(key_values.to_vec()))
+        .set_sorting_columns(sorted_by)
+        .set_key_value_metadata(Some(key_values.collect()))
         .build()
 }

@@ -6,13 +6,14 @@ use chrono::{DateTime, Datelike as _, Days, NaiveDate, Offset as _, TimeZone as 
 use chrono_tz::{TZ_VARIANTS, Tz};
 use rowspout::decode::EventType;
 use rowspout::error::{Error, ErrorKind};
+use rowspout::pushdown::columns::COLUMNS;
 use rowspout::request::{
     DATA_PREFIX, ExportRequest, FILTERS, Format, MAX_DAYS, Wanted, WebsiteId, Window,
 };
 
 use super::input::rest;
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 13] = [
     "start_date",
     "end_date",
     "from",
@@ -21,6 +22,11 @@ const NAMES: [&str; 8] = [
     "timezone",
     "event_type",
     "include_bots",
+    "fields",
+    "limit",
+    "compression",
+    "event_data",
+    "spreadsheet",
 ];
 
 /// A query string, or days of a zone.
@@ -297,6 +303,25 @@ fn any_query(query: &str) {
         value("include_bots").as_deref().unwrap_or("false"),
         request.include_bots.to_string()
     );
+    let names: Vec<_> = request.fields.names().collect();
+    let all = COLUMNS.join(",");
+    assert_eq!(value("fields").unwrap_or(all), names.join(","));
+    let limit = value("limit").map(|text| text.trim_start_matches('0').to_owned());
+    assert_eq!(limit, request.limit.map(|limit| limit.to_string()));
+    if let Some(compression) = value("compression") {
+        assert_eq!(
+            (request.compression.as_str(), request.format),
+            (compression.as_str(), Format::Parquet)
+        );
+    }
+    let event_data = request.data_as_string.then_some("string");
+    assert_eq!(value("event_data").as_deref(), event_data);
+    let spreadsheet = value("spreadsheet");
+    assert_eq!(
+        spreadsheet.as_deref().unwrap_or("false"),
+        request.spreadsheet.to_string()
+    );
+    assert!(!request.spreadsheet || request.format == Format::Csv);
     named(&request);
 }
 

@@ -1,7 +1,11 @@
 //! What a request asks for is what the file holds: every parameter against plain SQL, over each format.
 
+mod compression;
+mod fields;
 mod filters;
+mod forms;
 mod instants;
+mod limit;
 mod oracle;
 
 use std::path::PathBuf;

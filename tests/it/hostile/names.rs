@@ -29,6 +29,11 @@ async fn no_parameter_writes_a_header() {
         "timezone",
         "event_type",
         "include_bots",
+        "fields",
+        "limit",
+        "compression",
+        "event_data",
+        "spreadsheet",
         "x",
     ] {
         for injection in injections {

@@ -123,7 +123,18 @@ async fn a_tag_is_that_of_its_request_alone_and_known_ones_get_304() {
             window,
             "from=2026-03-27T00:00:00Z&to=2026-03-28T00:00:00.001Z",
         ] {
-            for format in ["csv", "json", "ndjson", "parquet"] {
+            for format in [
+                "csv",
+                "csv&spreadsheet=true",
+                "json",
+                "json&event_data=string",
+                "ndjson",
+                "ndjson&fields=url",
+                "ndjson&fields=url,timestamp",
+                "parquet",
+                "parquet&compression=snappy",
+                "parquet&compression=none",
+            ] {
                 for rest in [
                     "",
                     "&timezone=Europe/Berlin",
@@ -159,6 +170,11 @@ async fn a_tag_is_that_of_its_request_alone_and_known_ones_get_304() {
     let one = service.export(SITE, window).await;
     let other = format!("format=csv&include_bots=false&timezone=UTC&{window}");
     assert_eq!(tag(&one), tag(&service.export(SITE, &other).await));
+    // Nor has a limit, or another filter.
+    for rest in ["&limit=5", "&limit=100", "&country="] {
+        let answer = service.export(SITE, &format!("{window}{rest}")).await;
+        assert!(tag(&answer).is_none() && answer.body.is_ok(), "{rest}");
+    }
     // Days have no tag, and nothing is looked at there.
     let path = Value::from(format!(
         "/api/websites/{SITE}/export?start_date=2026-03-27&end_date=2026-03-27"

@@ -167,7 +167,17 @@ async fn views_and_other_filters_are_scanned_and_have_no_tags() {
 async fn sizes_are_about_those_of_the_files() {
     let database = traffic(100_000).await;
     let service = TestService::start(&database.config).await;
-    for format in ["csv", "json", "ndjson", "parquet"] {
+    for format in [
+        "csv",
+        "json",
+        "ndjson",
+        "parquet",
+        "parquet&compression=snappy",
+        "parquet&compression=none",
+        "csv&fields=url,timestamp",
+        "ndjson&fields=event_data,event_type",
+        "csv&fields=event_type",
+    ] {
         let query = format!("start_date=2026-01-01&end_date=2026-03-31&format={format}");
         let estimate = plan_of(&service, &query).await["bytes_estimate"]
             .as_u64()
@@ -212,6 +222,7 @@ async fn a_plan_is_refused_as_its_export_would_be() {
             400,
             Some("part_rows"),
         ),
+        (format!("{range}&limit=1"), 400, Some("limit")),
         (format!("{range}&part_row=1"), 400, Some("part_row")),
         (format!("{range}&format=xml"), 400, Some("format")),
         (
