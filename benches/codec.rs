@@ -33,6 +33,8 @@ enum Other {
     CsvCrate,
     SerdeJson,
     ArrowWriter,
+    /// Rowspout feeds the one that one would take otherwise.
+    None,
 }
 
 impl Other {
@@ -41,6 +43,7 @@ impl Other {
             Format::Csv => Self::CsvCrate,
             Format::Json | Format::Ndjson => Self::SerdeJson,
             Format::Parquet => Self::ArrowWriter,
+            Format::Arrow => Self::None,
         }
     }
 
@@ -49,6 +52,7 @@ impl Other {
             Self::CsvCrate => "csv crate",
             Self::SerdeJson => "serde_json",
             Self::ArrowWriter => "ArrowWriter",
+            Self::None => "none",
         }
     }
 
@@ -57,6 +61,7 @@ impl Other {
             Self::CsvCrate => csv_crate(chunks, times),
             Self::SerdeJson => serde_json_crate(chunks, times),
             Self::ArrowWriter => arrow_writer(chunks),
+            Self::None => rowspout(Wire::RowBinary, Format::Arrow, chunks),
         }
     }
 }

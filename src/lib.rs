@@ -4,7 +4,7 @@
 //! HTTP request ─ serve ─▶ request ─▶ pushdown ─▶ cursor ─▶ decode ─▶ encode ─▶ serve ─ HTTP body
 //!                route    Export     SQL and     RowBinary  batches   CSV JSON   one chunk
 //!                auth     Request    parameters  bytes      of rows,  NDJSON     per poll
-//!                                                           borrowed  Parquet
+//!                                                           borrowed  Parquet Arrow
 //!                         └──────────── export.rs: the spine, the only file that names every stage
 //! ```
 //!

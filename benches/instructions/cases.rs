@@ -43,7 +43,10 @@ impl Case {
             (0..Corpus::ALL.len()).flat_map(|corpus| wires.clone().map(move |wire| (corpus, wire)));
         inputs
             .flat_map(|(corpus, wire)| {
-                let encoders = (0..Format::ALL.len()).map(Stage::Encode);
+                // The encoders that are Rowspout's own: Arrow's is that of its crate.
+                let encoders = (0..Format::ALL.len())
+                    .filter(|format| Format::ALL[*format] != Format::Arrow)
+                    .map(Stage::Encode);
                 let stages = std::iter::once(Stage::Decode).chain(encoders);
                 stages.map(move |stage| Self {
                     corpus,

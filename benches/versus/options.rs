@@ -61,7 +61,7 @@ impl Options {
                 "--runs" => options.runs = value().parse().expect("a number"),
                 "--format" => options
                     .formats
-                    .push(Format::from_name(value()).expect("csv, json, ndjson or parquet")),
+                    .push(Format::from_name(value()).expect("csv, json, ndjson, parquet or arrow")),
                 "--tables" => options
                     .tables
                     .push(Tables::from_name(value()).expect("merged or overlapping")),

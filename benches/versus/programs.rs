@@ -197,6 +197,7 @@ async fn own_format(config: &Config, format: Format) {
         Format::Csv => ("CSVWithNames", String::new()),
         Format::Json | Format::Ndjson => ("JSONEachRow", String::new()),
         Format::Parquet => ("Parquet", format!(" SETTINGS {ZSTD}")),
+        Format::Arrow => ("ArrowStream", String::new()),
     };
     if let Ok(path) = std::env::var(OWN_FILE) {
         let sql = format!(

@@ -30,7 +30,8 @@ impl KeyLimits {
         let formats = formats.iter().map(|name| {
             Format::from_name(name).ok_or_else(|| {
                 Error::usage(format!(
-                    "--format `{name}` is not one of csv, json, ndjson, parquet"
+                    "--format `{name}` is not one of {}",
+                    Format::names()
                 ))
             })
         });

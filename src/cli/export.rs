@@ -37,7 +37,7 @@ pub(super) struct ExportArgs {
     /// First instant that is outside
     #[arg(long, value_name = "INSTANT", requires = "from", conflicts_with_all = ["start", "end"])]
     to: Option<String>,
-    /// csv, json, ndjson or parquet [default: the file's extension, else csv]
+    /// csv, json, ndjson, parquet or arrow [default: the file's extension, else csv]
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
     /// IANA zone of the days and of every timestamp [default: UTC]
@@ -64,14 +64,15 @@ pub(super) struct ExportArgs {
     /// CSV that spreadsheets take no formulas from, with a byte order mark
     #[arg(long)]
     spreadsheet: bool,
-    #[command(flatten)]
-    filters: FilterArgs,
     /// File, instead of standard output; it appears when it is complete
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Write the export's receipt: rows, bytes, SHA-256; `rowspout verify` checks the file by it
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
+    // Last: what follows would stand under the heading of the filters.
+    #[command(flatten)]
+    filters: FilterArgs,
 }
 
 pub(super) async fn run(args: ExportArgs, config: &Config) -> Result<()> {
@@ -83,10 +84,11 @@ pub(super) async fn run(args: ExportArgs, config: &Config) -> Result<()> {
         ));
     }
     let request = request(args)?;
-    if output.is_none() && request.format == Format::Parquet && std::io::stdout().is_terminal() {
-        return Err(Error::usage(
-            "Parquet is not text for a terminal: give a file with -o, or redirect standard output",
-        ));
+    if output.is_none() && !request.format.is_text() && std::io::stdout().is_terminal() {
+        return Err(Error::usage(format!(
+            "{} is not text for a terminal: give a file with -o, or redirect standard output",
+            request.format
+        )));
     }
     // Before the export, so that a folder that cannot be written costs nothing.
     let receipt_file = receipt_path.as_deref().map(Appearing::at).transpose()?;
@@ -247,13 +249,19 @@ fn request(args: ExportArgs) -> Result<ExportRequest> {
              through a compressor"
         )));
     }
-    let extension = extension.filter(|extension| Format::from_name(extension).is_some());
+    if extension.as_deref() == Some("arrow") && args.format.is_none() {
+        return Err(Error::usage(
+            "-o names an .arrow file, which is Arrow's form with a footer: streams end in .arrows; give that or --format arrow",
+        ));
+    }
+    let format = extension.as_deref().and_then(Format::from_extension);
+    let format = args.format.as_deref().or(format.map(Format::as_str));
     let pairs = [
         ("start_date", args.start.as_deref()),
         ("end_date", args.end.as_deref()),
         ("from", args.from.as_deref()),
         ("to", args.to.as_deref()),
-        ("format", args.format.as_deref().or(extension.as_deref())),
+        ("format", format),
         ("timezone", args.timezone.as_deref()),
         ("event_type", args.event_type.as_deref()),
         ("include_bots", args.include_bots.then_some("true")),

@@ -10,49 +10,49 @@ use crate::request::DATA_PREFIX;
 #[command(next_help_heading = "Filters, each of which may be repeated")]
 pub(super) struct FilterArgs {
     /// Only events of this name; any filter may be repeated, `!` in front excludes, `\` escapes, '' is an absent value
-    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "VALUE")]
     event_name: Vec<String>,
     /// Only this URL, or with a trailing `*` those that begin so
-    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "VALUE")]
     url: Vec<String>,
     /// Only from this referrer
-    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "VALUE")]
     referrer: Vec<String>,
     /// Only from this country, as in DE
-    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "VALUE")]
     country: Vec<String>,
     /// Only from this region
-    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "VALUE")]
     region: Vec<String>,
     /// Only from this city
-    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "VALUE")]
     city: Vec<String>,
     /// Only with this browser
-    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "VALUE")]
     browser: Vec<String>,
     /// Only with this operating system
-    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "VALUE")]
     os: Vec<String>,
     /// Only with this device: desktop, mobile or tablet
-    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "VALUE")]
     device: Vec<String>,
     /// Only of this utm_source
-    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "VALUE")]
     utm_source: Vec<String>,
     /// Only of this utm_medium
-    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "VALUE")]
     utm_medium: Vec<String>,
     /// Only of this utm_campaign
-    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "VALUE")]
     utm_campaign: Vec<String>,
     /// Only of this session
-    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "VALUE")]
     session_id: Vec<String>,
     /// Only of this visitor
-    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "VALUE")]
     visitor_id: Vec<String>,
     /// Only events whose event_data has this value for this key, as in plan=pro
-    #[arg(long, value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "KEY=VALUE")]
     data: Vec<String>,
 }
 

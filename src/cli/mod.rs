@@ -48,7 +48,7 @@ enum Command {
     /// Loads a file of events into a website
     Load(load::LoadArgs),
     /// Writes a website's events into a file, without a server
-    Export(export::ExportArgs),
+    Export(Box<export::ExportArgs>),
     /// Says whether a file is the one that a receipt speaks of
     Verify(verify::VerifyArgs),
 }
@@ -135,7 +135,7 @@ pub fn run() -> Result<()> {
             Command::Site(args) => site::run(args, &config).await,
             Command::Key(args) => key::run(args, &config).await,
             Command::Load(args) => load::run(args, &config).await,
-            Command::Export(args) => export::run(args, &config).await,
+            Command::Export(args) => export::run(*args, &config).await,
             Command::Verify(args) => verify::run(args).await,
         };
         orders_taken().await;

@@ -154,11 +154,15 @@ pub async fn load(config: &Config, request: LoadRequest) -> Result<Loaded> {
 /// The file's format, from the flag or the extension.
 fn format(request: &LoadRequest) -> Result<Format> {
     if let Some(format) = request.format {
-        return Ok(format);
+        return match format {
+            Format::Arrow => Err(no_arrow()),
+            format => Ok(format),
+        };
     }
     let extension = request.file.extension().unwrap_or_default();
     match extension.to_string_lossy().to_ascii_lowercase().as_str() {
         "jsonl" => Ok(Format::Ndjson),
+        "arrow" | "arrows" => Err(no_arrow()),
         name => Format::from_name(name).ok_or_else(|| {
             Error::usage(format!(
                 "the name of {} does not end in .csv, .json, .ndjson or .parquet: say what it is with --format",
@@ -166,6 +170,11 @@ fn format(request: &LoadRequest) -> Result<Format> {
             ))
         }),
     }
+}
+
+/// What exports write and loads do not read.
+fn no_arrow() -> Error {
+    Error::usage("Arrow is not loaded: export as parquet, which holds the same, and load that")
 }
 
 /// The size of a file that can be read twice, in bytes.

@@ -34,6 +34,8 @@ pub fn estimate(request: &ExportRequest, rows: u64, text: u64) -> u64 {
     let (each, percent) = match request.format {
         Format::Csv => (fixed + columns, PERCENT_CSV),
         Format::Json | Format::Ndjson => (fixed + names + columns * 7, PERCENT_JSON),
+        // A time, and four bytes where each text ends.
+        Format::Arrow => (8 + 4 * columns, 100),
         Format::Parquet => {
             let known = PERCENT_PARQUET.iter();
             let mut known = known.filter(|(compression, _)| *compression == request.compression);

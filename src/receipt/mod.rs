@@ -60,7 +60,7 @@ pub struct Receipt {
     pub reason: Option<String>,
     /// Whose events, `site_…`.
     pub website: String,
-    /// `csv`, `json`, `ndjson` or `parquet`.
+    /// `csv`, `json`, `ndjson`, `parquet` or `arrow`.
     pub format: String,
     /// IANA name of the zone of days and timestamps.
     pub timezone: String,

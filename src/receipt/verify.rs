@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{BufReader, Read as _};
 use std::path::Path;
 
+use ::arrow::ipc::reader::StreamReader;
 use ::parquet::file::reader::{FileReader as _, SerializedFileReader};
 use serde::Deserializer as _;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
@@ -154,6 +155,15 @@ fn count_rows(path: &Path, format: Format) -> Result<u64> {
                 rows += buffer.iter().filter(|byte| **byte == b'\n').count() as u64;
                 std::io::BufRead::consume(&mut file, length);
             }
+        }
+        Format::Arrow => {
+            let file = BufReader::with_capacity(BUFFER_BYTES, file);
+            let reader = StreamReader::try_new(file, None).map_err(|error| broken(error.into()))?;
+            let mut rows = 0;
+            for batch in reader {
+                rows += batch.map_err(|error| broken(error.into()))?.num_rows() as u64;
+            }
+            Ok(rows)
         }
         Format::Parquet => {
             let reader = SerializedFileReader::new(file).map_err(|error| broken(error.into()))?;

@@ -13,20 +13,58 @@ pub enum Format {
     Ndjson,
     /// Apache Parquet.
     Parquet,
+    /// An Arrow IPC stream.
+    Arrow,
 }
 
 impl Format {
     /// All formats, in the order of the documentation.
-    pub const ALL: [Self; 4] = [Self::Csv, Self::Json, Self::Ndjson, Self::Parquet];
+    pub const ALL: [Self; 5] = [
+        Self::Csv,
+        Self::Json,
+        Self::Ndjson,
+        Self::Parquet,
+        Self::Arrow,
+    ];
 
-    /// The name in the `format` parameter, which is also the file's extension.
+    /// The name in the `format` parameter.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Csv => "csv",
             Self::Json => "json",
             Self::Ndjson => "ndjson",
             Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
         }
+    }
+
+    /// The extension of a file's name.
+    pub fn extension(self) -> &'static str {
+        match self {
+            // Files of Arrow's other form, with a footer, are `.arrow`.
+            Self::Arrow => "arrows",
+            other => other.as_str(),
+        }
+    }
+
+    /// The format of files with this extension, in lower case.
+    pub fn from_extension(extension: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|format| format.extension() == extension)
+    }
+
+    /// Whether a terminal can show it.
+    pub fn is_text(self) -> bool {
+        match self {
+            Self::Csv | Self::Json | Self::Ndjson => true,
+            Self::Parquet | Self::Arrow => false,
+        }
+    }
+
+    /// All names, for an error's remedy.
+    pub(crate) fn names() -> String {
+        Self::ALL.map(Self::as_str).join(", ")
     }
 
     /// The format of that name.
@@ -41,6 +79,7 @@ impl Format {
             Self::Json => "application/json",
             Self::Ndjson => "application/x-ndjson",
             Self::Parquet => "application/vnd.apache.parquet",
+            Self::Arrow => "application/vnd.apache.arrow.stream",
         }
     }
 }

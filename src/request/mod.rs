@@ -9,6 +9,7 @@ mod format;
 mod parameters;
 mod plan;
 mod query;
+mod values;
 mod website;
 mod window;
 

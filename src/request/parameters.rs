@@ -1,12 +1,11 @@
 //! The parameters of an export.
 
 use std::num::NonZeroU64;
-use std::str::FromStr as _;
 
-use chrono::NaiveDate;
-use chrono_tz::{TZ_VARIANTS, Tz};
+use chrono_tz::Tz;
 
 use super::filter::{self, DATA_PREFIX, FILTERS, Filter};
+use super::values;
 use super::{Compression, Fields, Format, MAX_DAYS, WebsiteId, Window};
 use crate::catalog::KEY_PREFIX;
 use crate::decode::EventType;
@@ -87,7 +86,7 @@ impl ExportRequest {
         pairs: impl IntoIterator<Item = (String, String)>,
         most_days: Option<u64>,
     ) -> Result<Self> {
-        let mut values: [Option<String>; PARAMETERS.len()] = Default::default();
+        let mut given: [Option<String>; PARAMETERS.len()] = Default::default();
         let mut filters = Vec::new();
         for (name, value) in pairs {
             if filter::is_filter(&name) {
@@ -105,7 +104,7 @@ impl ExportRequest {
                     ),
                 ));
             };
-            if values[index].replace(value).is_some() {
+            if given[index].replace(value).is_some() {
                 return Err(Error::validation(
                     name.clone(),
                     format!("{name} is given more than once: give it once"),
@@ -126,30 +125,33 @@ impl ExportRequest {
             compression,
             event_data,
             spreadsheet,
-        ] = values;
+        ] = given;
 
         let format = format.map_or(Ok(Format::Csv), |name| {
             Format::from_name(&name).ok_or_else(|| {
                 Error::validation(
                     "format",
                     format!(
-                        "format `{}` is not one of csv, json, ndjson, parquet",
-                        quoted(&name)
+                        "format `{}` is not one of {}",
+                        quoted(&name),
+                        Format::names()
                     ),
                 )
             })
         })?;
-        let zone = zone.map_or(Ok(Tz::UTC), |name| time_zone(&name))?;
-        let event_type = event_type.map(|name| event_type_of(&name)).transpose()?;
-        let include_bots = truth("include_bots", include_bots)?;
-        let limit = limit.map(|limit| limit_of(&limit)).transpose()?;
+        let zone = zone.map_or(Ok(Tz::UTC), |name| values::time_zone(&name))?;
+        let event_type = event_type
+            .map(|name| values::event_type_of(&name))
+            .transpose()?;
+        let include_bots = values::truth("include_bots", include_bots)?;
+        let limit = limit.map(|limit| values::limit_of(&limit)).transpose()?;
         Ok(Self {
             website,
             limit,
-            compression: compression_of(compression, format)?,
-            data_as_string: data_as_string(event_data)?,
-            spreadsheet: spreadsheet_of(spreadsheet, format)?,
-            window: window([start, end], [from, to], zone, most_days)?,
+            compression: values::compression_of(compression, format)?,
+            data_as_string: values::data_as_string(event_data)?,
+            spreadsheet: values::spreadsheet_of(spreadsheet, format)?,
+            window: values::window([start, end], [from, to], zone, most_days)?,
             format,
             event_type,
             include_bots,
@@ -161,7 +163,7 @@ impl ExportRequest {
     /// The file's name, safe in a header and on every file system.
     pub fn file_name(&self) -> String {
         let (start, end) = self.window.ends_in_name();
-        let (site, extension) = (&self.website, self.format.as_str());
+        let (site, extension) = (&self.website, self.format.extension());
         // Beside the whole file, and not in its place.
         let part = self
             .limit
@@ -220,214 +222,4 @@ pub(crate) fn quoted(text: &str) -> String {
         short.push('…');
     }
     short
-}
-
-/// The window of two days or of two instants.
-fn window(
-    days: [Option<String>; 2],
-    instants: [Option<String>; 2],
-    zone: Tz,
-    most_days: Option<u64>,
-) -> Result<Window> {
-    let asks = |ends: &[Option<String>; 2], names: [&'static str; 2]| {
-        let given = ends.iter().zip(names).find(|(end, _)| end.is_some());
-        given.map(|(_, name)| name)
-    };
-    let day = asks(&days, ["start_date", "end_date"]);
-    let instant = asks(&instants, ["from", "to"]);
-    if let (Some(day), Some(instant)) = (day, instant) {
-        return Err(Error::validation(
-            instant,
-            format!(
-                "{instant} does not go together with {day}: give start_date and end_date, or from and to"
-            ),
-        ));
-    }
-    if instant.is_some() {
-        let [from, to] = instants;
-        let (from, to) = (instant_of("from", from)?, instant_of("to", to)?);
-        return Window::between_within(from, to, zone, most_days);
-    }
-    let [start, end] = days;
-    let or = if day.is_none() {
-        ", or give the instants from and to"
-    } else {
-        ""
-    };
-    Window::of_days(
-        date("start_date", start, or)?,
-        date("end_date", end, or)?,
-        zone,
-        most_days,
-    )
-}
-
-/// An instant in RFC 3339, in milliseconds since 1970-01-01T00:00:00Z.
-fn instant_of(field: &'static str, value: Option<String>) -> Result<i64> {
-    let Some(text) = value else {
-        return Err(Error::validation(
-            field,
-            format!("{field} is missing: give an instant as 2026-03-03T10:15:00Z"),
-        ));
-    };
-    crate::load::timestamp(text.as_bytes()).map_err(|_| {
-        // What is wrong, of the text as it may be quoted.
-        let text = quoted(&text);
-        let wrong = crate::load::timestamp(text.as_bytes())
-            .err()
-            .unwrap_or_default();
-        let plus = if text.get(11..).is_some_and(|time| time.contains(' ')) {
-            ", a plus sign as %2B"
-        } else {
-            ""
-        };
-        Error::validation(field, format!("{field} {wrong}{plus}"))
-    })
-}
-
-fn date(field: &'static str, value: Option<String>, or: &str) -> Result<NaiveDate> {
-    let Some(text) = value else {
-        return Err(Error::validation(
-            field,
-            format!("{field} is missing: give a day as YYYY-MM-DD{or}"),
-        ));
-    };
-    let bytes = text.as_bytes();
-    let shaped = bytes.len() == 10
-        && bytes.iter().enumerate().all(|(i, b)| match i {
-            4 | 7 => *b == b'-',
-            _ => b.is_ascii_digit(),
-        });
-    if !shaped {
-        return Err(Error::validation(
-            field,
-            format!(
-                "{field} `{}` is not a day written as YYYY-MM-DD",
-                quoted(&text)
-            ),
-        ));
-    }
-    NaiveDate::parse_from_str(&text, "%Y-%m-%d").map_err(|_| {
-        Error::validation(
-            field,
-            format!("{field} {text} is not a day of the calendar"),
-        )
-    })
-}
-
-fn truth(field: &'static str, value: Option<String>) -> Result<bool> {
-    match value.as_deref() {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(other) => Err(Error::validation(
-            field,
-            format!("{field} `{}` is neither true nor false", quoted(other)),
-        )),
-    }
-}
-
-fn data_as_string(value: Option<String>) -> Result<bool> {
-    match value.as_deref() {
-        None => Ok(false),
-        Some("string") => Ok(true),
-        Some(other) => Err(Error::validation(
-            "event_data",
-            format!(
-                "event_data `{}` is not string, the only other form there is: leave it out to have it as JSON in JSON, and to \
-                 filter by a key use data.KEY",
-                quoted(other)
-            ),
-        )),
-    }
-}
-
-fn spreadsheet_of(value: Option<String>, format: Format) -> Result<bool> {
-    let spreadsheet = truth("spreadsheet", value)?;
-    if spreadsheet && format != Format::Csv {
-        return Err(Error::validation(
-            "spreadsheet",
-            format!(
-                "spreadsheet=true is a form of CSV, not of {format}: ask for format=csv, or leave it out"
-            ),
-        ));
-    }
-    Ok(spreadsheet)
-}
-
-fn compression_of(name: Option<String>, format: Format) -> Result<Compression> {
-    let Some(name) = name else {
-        return Ok(Compression::default());
-    };
-    let known = Compression::ALL.into_iter();
-    let found = known.clone().find(|known| known.as_str() == name);
-    let Some(found) = found else {
-        let names: Vec<_> = known.map(Compression::as_str).collect();
-        return Err(Error::validation(
-            "compression",
-            format!(
-                "compression `{}` is not one of {}",
-                quoted(&name),
-                names.join(", ")
-            ),
-        ));
-    };
-    if format != Format::Parquet {
-        return Err(Error::validation(
-            "compression",
-            format!(
-                "compression is that of Parquet, not of {format}: ask for format=parquet, or over HTTP leave it out and name a \
-                 coding in Accept-Encoding"
-            ),
-        ));
-    }
-    Ok(found)
-}
-
-/// Digits and nothing else: Rust takes a plus sign as well.
-fn limit_of(text: &str) -> Result<NonZeroU64> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    let limit = text.parse().ok().filter(|_| digits);
-    limit.ok_or_else(|| {
-        Error::validation(
-            "limit",
-            format!(
-                "limit `{}` is not a number of rows from 1 on: leave it out for all of them",
-                quoted(text)
-            ),
-        )
-    })
-}
-
-fn event_type_of(name: &str) -> Result<EventType> {
-    [EventType::Pageview, EventType::Event]
-        .into_iter()
-        .find(|event_type| event_type.as_str() == name)
-        .ok_or_else(|| {
-            Error::validation(
-                "event_type",
-                format!(
-                    "event_type `{}` is neither pageview nor event",
-                    quoted(name)
-                ),
-            )
-        })
-}
-
-fn time_zone(name: &str) -> Result<Tz> {
-    Tz::from_str(name).map_err(|_| {
-        let meant = TZ_VARIANTS
-            .iter()
-            .find(|zone| zone.name().eq_ignore_ascii_case(name));
-        let remedy = match meant {
-            Some(zone) => format!("write it {zone}"),
-            None if name.contains(' ') => {
-                "write it without spaces, and a plus sign as %2B".to_owned()
-            }
-            None => "use an IANA name such as Europe/Berlin".to_owned(),
-        };
-        Error::validation(
-            "timezone",
-            format!("timezone `{}` is not known: {remedy}", quoted(name)),
-        )
-    })
 }

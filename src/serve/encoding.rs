@@ -30,7 +30,7 @@ impl Encoding {
     /// fetch parts of a file by their place.
     pub(super) fn is_for(format: Format) -> bool {
         match format {
-            Format::Csv | Format::Json | Format::Ndjson => true,
+            Format::Csv | Format::Json | Format::Ndjson | Format::Arrow => true,
             Format::Parquet => false,
         }
     }

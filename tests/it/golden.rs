@@ -34,7 +34,10 @@ async fn requests_become_the_sql_and_the_files_beside_them() {
             timestamp: 1,
             event_id: 2,
         });
-        let whole = Range::whole(&request.window);
+        let whole = Range {
+            limit: request.limit.map(std::num::NonZeroU64::get),
+            ..Range::whole(&request.window)
+        };
         let rows = pushdown::rows(
             &request,
             "events",

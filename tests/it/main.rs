@@ -6,6 +6,7 @@ mod asked;
 mod catalog;
 mod cli;
 mod codec;
+mod codec_arrow;
 mod codec_parquet;
 mod compression;
 mod engine;

@@ -130,9 +130,13 @@ async fn answers_are_as_the_service_describes_them() {
 
     let mut id = String::new();
     for method in ["GET", "HEAD"] {
-        for format in ["csv", "json", "ndjson", "parquet"] {
-            for headers in ["", "TE: trailers\r\n", "Accept-Encoding: gzip\r\n"] {
-                let target = format!("{target}&format={format}");
+        for format in ["csv", "json", "ndjson", "parquet", "arrow"] {
+            for (headers, asked) in [
+                ("", ""),
+                ("TE: trailers\r\n", "&limit=5&fields=url,timestamp"),
+                ("Accept-Encoding: gzip\r\n", "&country=DE&data.plan=pro"),
+            ] {
+                let target = format!("{target}&format={format}{asked}");
                 let answer = send(EXPORT, method, &target, headers).await;
                 assert_eq!(answer.status, 200);
                 if method == "GET" {

@@ -81,7 +81,7 @@ async fn a_finished_export_has_the_receipt_of_its_bytes_on_every_instance() {
     let database = traffic(30_000).await;
     let service = TestService::start(&database.config).await;
     let other = TestService::start(&database.config).await;
-    for format in ["csv", "json", "ndjson", "parquet"] {
+    for format in ["csv", "json", "ndjson", "parquet", "arrow"] {
         let query = format!("{RANGE}&format={format}&timezone=Europe/Berlin");
         let answer = service.export("site_demo", &query).await;
         let id = id(&answer);
@@ -493,8 +493,9 @@ async fn the_command_line_writes_receipts_and_verifies_files_by_them() {
         "2026-03-31",
         "--include-bots",
     ];
-    for format in ["csv", "json", "ndjson", "parquet"] {
-        let (file, receipt) = (format!("a.{format}"), format!("{format}.json.receipt"));
+    for format in ["csv", "json", "ndjson", "parquet", "arrow"] {
+        let extension = if format == "arrow" { "arrows" } else { format };
+        let (file, receipt) = (format!("a.{extension}"), format!("{format}.json.receipt"));
         let mut arguments = vec![
             "export",
             "--site",

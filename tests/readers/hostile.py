@@ -51,7 +51,7 @@ def main():
             stamp = (moment + datetime.timedelta(seconds=number)).isoformat().replace("+00:00", "Z")
             writer.writerow([stamp, "event", *([text] * len(COLUMNS))])
     run(rowspout, "load", str(source), "--site", site, "--format", "csv")
-    for form in ("csv", "json", "ndjson", "parquet"):
+    for form in ("csv", "json", "ndjson", "parquet", "arrows"):
         path = folder / f"hostile.{form}"
         run(rowspout, "export", "--site", site, "--start", "2026-03-03", "--end", "2026-03-03", "-o", str(path))
     csv.field_size_limit(64 << 20)

@@ -1,8 +1,8 @@
-"""Reads the four files of one export with programs that nobody here wrote, and compares every value.
+"""Reads the files of one export with programs that nobody here wrote, and compares every value.
 
 usage: read_back.py FOLDER [ROWS]
 
-FOLDER holds one export as .csv, .json, .ndjson and .parquet. Python's own csv and json modules give the reference;
+FOLDER holds one export as .csv, .json, .ndjson and .parquet, and perhaps .arrows. Python's own csv and json modules give the reference;
 pyarrow, DuckDB, Polars and pandas must read the same rows out of every format they know.
 """
 
@@ -19,6 +19,7 @@ import pandas
 import polars
 import pyarrow
 import pyarrow.csv
+import pyarrow.ipc
 import pyarrow.json
 import pyarrow.parquet
 
@@ -225,6 +226,18 @@ def main():
         [None if pandas.isna(value) else value for value in frame[name]] for name in TEXT
     ]
     check("parquet by pandas", list(zip(stamps, *columns)), expected)
+
+    # Arrow, where it was exported.
+    stream = next(folder.glob("*.arrows"), None)
+    if stream is not None:
+        with pyarrow.ipc.open_stream(stream) as reader:
+            table = reader.read_all()
+        assert table.schema.names == COLUMNS, table.schema.names
+        check("arrow by pyarrow", arrow_rows(table), expected)
+        frame = polars.read_ipc_stream(stream)
+        stamps = frame["timestamp"].dt.epoch("us").to_list()
+        rows = zip(stamps, *(frame[name].to_list() for name in TEXT))
+        check("arrow by Polars", list(rows), expected)
 
 
 if __name__ == "__main__":

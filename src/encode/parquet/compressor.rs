@@ -61,7 +61,7 @@ impl Compressor {
     pub(super) fn new(compression: Compression) -> Result<Self> {
         let codec = match compression {
             Compression::Zstd => Codec::Zstd(zstd::bulk::Compressor::new(ZSTD_LEVEL)?),
-            Compression::Snappy => Codec::Snappy(snap::raw::Encoder::new()),
+            Compression::Snappy => Codec::Snappy(Box::new(snap::raw::Encoder::new())),
             Compression::None => Codec::None,
         };
         let (pages, jobs) = channel();
@@ -133,7 +133,7 @@ struct Thread {
 
 enum Codec {
     Zstd(zstd::bulk::Compressor<'static>),
-    Snappy(snap::raw::Encoder),
+    Snappy(Box<snap::raw::Encoder>),
     /// Pages stay as they are.
     None,
 }

@@ -17,11 +17,10 @@ mod dictionary;
 mod hybrid;
 mod pages;
 mod properties;
-mod sink;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::Schema;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
@@ -32,8 +31,8 @@ use parquet::file::writer::SerializedFileWriter;
 use self::chunks::{TextChunk, TimeChunk};
 use self::compressor::Compressor;
 use self::properties::{WITH_STATISTICS, WITHOUT_DICTIONARY};
-use self::sink::Sink;
 use super::rows::{PlainRows, text_bytes};
+use super::sink::Sink;
 use super::{FileInfo, timestamp};
 use crate::decode::{Batch, TextColumn};
 use crate::error::{Error, Result};
@@ -82,7 +81,7 @@ impl std::fmt::Debug for Writer {
 impl ParquetEncoder {
     pub(super) fn new(info: &FileInfo) -> Result<Self> {
         let start = |error| failed("start", error);
-        let schema = schema(info);
+        let schema = Arc::new(Schema::new(info.arrow_fields()));
         let properties = properties::properties(info);
         // The Arrow writer knows how to put the Arrow schema into the file, the zone with it.
         let writer =
@@ -275,24 +274,6 @@ impl ParquetEncoder {
     pub(super) fn rows(&self) -> u64 {
         self.rows
     }
-}
-
-/// The columns as Arrow has them: the zone is kept in the file's Arrow schema, the texts are plain UTF-8 whatever the
-/// writer is fed.
-fn schema(info: &FileInfo) -> SchemaRef {
-    let fields = info.fields.iter().map(|field| match field {
-        Field::Timestamp => {
-            arrow::datatypes::Field::new(field.name(), timestamp_type(&info.timezone), false)
-        }
-        Field::EventType | Field::Text(_) => {
-            arrow::datatypes::Field::new(field.name(), DataType::Utf8, true)
-        }
-    });
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-}
-
-fn timestamp_type(timezone: &str) -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some(timezone.into()))
 }
 
 fn failed(what: &str, error: ParquetError) -> Error {

@@ -42,25 +42,8 @@ pub(super) fn compression(compression: Compression) -> Result<basic::Compression
 }
 
 pub(super) fn properties(info: &FileInfo) -> WriterProperties {
-    // Days are both included, and instants half-open: names of their own keep one from being read as the other.
-    let (start, end) = if info.instants {
-        ("export.from", "export.to")
-    } else {
-        ("export.start", "export.end")
-    };
-    let key_values = [
-        ("export.site", info.site.as_str()),
-        (start, &info.start),
-        (end, &info.end),
-        ("export.timezone", &info.timezone),
-        ("export.version", env!("CARGO_PKG_VERSION")),
-        ("event_data.format", "json"),
-    ]
-    .map(|(key, value)| KeyValue::new(key.to_owned(), value.to_owned()));
-    let limit = info
-        .limit
-        .map(|limit| KeyValue::new("export.limit".to_owned(), limit.to_string()));
-    let key_values = key_values.into_iter().chain(limit);
+    let key_values = info.key_values().into_iter();
+    let key_values = key_values.map(|(key, value)| KeyValue::new(key.to_owned(), value));
     let timestamp = info
         .fields
         .iter()

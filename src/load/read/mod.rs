@@ -40,6 +40,7 @@ impl Reader {
             Format::Csv => Self::Csv(CsvReader::open(path)?),
             Format::Json | Format::Ndjson => Self::Json(JsonReader::open(path)?),
             Format::Parquet => Self::Parquet(ParquetReader::open(path)?),
+            Format::Arrow => return Err(super::no_arrow()),
         })
     }
 

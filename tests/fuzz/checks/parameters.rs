@@ -406,13 +406,42 @@ fn built_query(u: &mut Unstructured<'_>, start: NaiveDate, end: NaiveDate, zone:
     let format = *u.choose(&Format::ALL)?;
     let event_type = *u.choose(&[None, Some(EventType::Pageview), Some(EventType::Event)])?;
     let include_bots: bool = u.arbitrary()?;
+    // Days, or the same time between two instants.
+    let reached = (1901..2299).contains(&start.year());
+    let instants =
+        (reached && u.ratio(1, 4)?).then(|| (midnight(start), midnight(end) + 86_400_000));
+    let instant = |ms: i64| {
+        let instant = DateTime::from_timestamp_millis(ms).unwrap();
+        instant.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
+    };
+    let ends = match instants {
+        Some((from, to)) => [("from", instant(from)), ("to", instant(to))],
+        None => [
+            ("start_date", start.to_string()),
+            ("end_date", end.to_string()),
+        ],
+    };
+    let [first, last] = ends;
     let mut pairs = vec![
-        ("start_date", start.to_string()),
-        ("end_date", end.to_string()),
+        first,
+        last,
         ("format", format.to_string()),
         ("timezone", zone.name().to_owned()),
         ("include_bots", include_bots.to_string()),
     ];
+    for (name, value) in [
+        ("country", "DE"),
+        ("country", "!"),
+        ("url", "/a,b/*"),
+        ("data.a.b", "\\!x"),
+        ("fields", "url,timestamp,event_data"),
+        ("limit", "18446744073709551615"),
+        ("event_data", "string"),
+    ] {
+        if u.ratio(1, 4)? {
+            pairs.push((name, value.to_owned()));
+        }
+    }
     pairs.extend(event_type.map(|event_type| ("event_type", event_type.as_str().to_owned())));
     let shift = u.int_in_range(0..=pairs.len() - 1)?;
     pairs.rotate_left(shift);
@@ -440,7 +469,10 @@ fn built_query(u: &mut Unstructured<'_>, start: NaiveDate, end: NaiveDate, zone:
     }
     match (
         ExportRequest::from_query(site(), &query),
-        Window::new(start, end, zone),
+        match instants {
+            Some((from, to)) => Window::between(from, to, zone),
+            None => Window::new(start, end, zone),
+        },
     ) {
         (Ok(request), Ok(window)) => {
             assert_eq!(request.window, window);

@@ -173,3 +173,32 @@ async fn the_command_and_the_receipt_have_the_fields_too() {
         serde_json::from_slice(&std::fs::read(receipt).expect("a receipt")).expect("JSON");
     assert_eq!(receipt["fields"], json!(["os", "event_type"]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clickhouse_does_not_read_what_nobody_asked_for() {
+    let database = database().await;
+    insert::website(&database, "site_a").await;
+    let event = Event::at(1_772_532_900_000, 1).with("os", "Linux");
+    insert::events(&database, "site_a", &[event.with("url", "/")]).await;
+    let view = "CREATE VIEW guarded AS SELECT * REPLACE \
+        (if(throwIf(url != '', 'was read') = 0, url, '') AS url) FROM events";
+    database
+        .client
+        .query_raw(view)
+        .execute()
+        .await
+        .expect("a view");
+    for wire in [Wire::RowBinary, Wire::Native] {
+        let mut settings = config(&database.config);
+        settings.events_table = "guarded".into();
+        settings.wire = wire;
+        let service = TestService::start_with(settings).await;
+        let days = "start_date=2026-03-03&end_date=2026-03-03";
+        let without = service.export("site_a", &format!("{days}&fields=os")).await;
+        assert_eq!(without.text(), "os\nLinux\n");
+        for asks in ["&fields=os,url", "&fields=os&url=/", ""] {
+            let with = service.export("site_a", &format!("{days}{asks}")).await;
+            assert_eq!(with.status, 500, "{asks}");
+        }
+    }
+}

@@ -479,6 +479,8 @@ async fn the_command_filters_as_the_service_does_and_receipts_name_the_filters()
         (&["--data", "path"][..], "KEY=VALUE"),
         (&["--data", "=x"], "no key"),
         (&["--city", "a\\"], "backslash"),
+        // A value that was left out is not the next flag's name.
+        (&["--city", "--country", "DE"], "--city"),
     ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(2), "{output:?}");

@@ -53,7 +53,7 @@ async fn a_window_of_instants_holds_what_sql_finds_between_them_in_every_format_
         );
         let expected = by_sql(&database, "site_a", &COLUMNS, &condition).await;
         rows += expected.len();
-        for format in ["csv", "json", "ndjson", "parquet"] {
+        for format in ["csv", "json", "ndjson", "parquet", "arrow"] {
             for zone in ["UTC", "Europe/Berlin", "America/St_Johns"] {
                 let (from, to) = (instant(from), instant(to));
                 let query = format!("from={from}&to={to}&format={format}&timezone={zone}");

@@ -1,5 +1,6 @@
 //! What a request asks for is what the file holds: every parameter against plain SQL, over each format.
 
+mod arrow;
 mod compression;
 mod fields;
 mod filters;
@@ -17,7 +18,7 @@ use crate::support::insert::{self, database};
 /// The days of the real traffic.
 const DAYS: &str = "start_date=2015-05-17&end_date=2015-05-20&include_bots=true";
 
-const FORMATS: [&str; 4] = ["csv", "json", "ndjson", "parquet"];
+const FORMATS: [&str; 5] = ["csv", "json", "ndjson", "parquet", "arrow"];
 
 /// A database with ten thousand events of a real website in `site_a`, where they are at hand: beside the repository, not
 /// in it.

@@ -81,7 +81,8 @@ pub(super) fn of_file(format: &str, file: &Bytes, fields: &[&str]) -> Cells {
             let text = std::str::from_utf8(file).expect("UTF-8");
             text.lines().map(|line| of_object(line, fields)).collect()
         }
-        "parquet" => of_parquet(file, fields),
+        "parquet" => of_cells(parquet::cells(file.clone()), fields),
+        "arrow" => of_cells(parquet::cells_of_stream(file), fields),
         other => panic!("no reader of {other}"),
     }
 }
@@ -139,8 +140,7 @@ fn of_object(object: &str, fields: &[&str]) -> Vec<Value> {
     fields.iter().map(value).collect()
 }
 
-fn of_parquet(file: &Bytes, fields: &[&str]) -> Cells {
-    let (names, rows) = parquet::cells(file.clone());
+fn of_cells((names, rows): (Vec<String>, Vec<Vec<parquet::Cell>>), fields: &[&str]) -> Cells {
     assert_eq!(names, fields);
     let row = |row: Vec<parquet::Cell>| {
         let value = |(field, value): (&&str, parquet::Cell)| match value {

@@ -132,6 +132,7 @@ async fn a_tag_is_that_of_its_request_alone_and_known_ones_get_304() {
         "parquet",
         "parquet&compression=snappy",
         "parquet&compression=none",
+        "arrow",
     ] {
         for rest in [
             "",

@@ -177,6 +177,7 @@ async fn sizes_are_about_those_of_the_files() {
         "csv&fields=url,timestamp",
         "ndjson&fields=event_data,event_type",
         "csv&fields=event_type",
+        "arrow",
     ] {
         let query = format!("start_date=2026-01-01&end_date=2026-03-31&format={format}");
         let estimate = plan_of(&service, &query).await["bytes_estimate"]

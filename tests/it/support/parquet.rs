@@ -1,7 +1,8 @@
-//! Reads Parquet back with the parquet crate's own reader.
+//! Reads Parquet and Arrow back with their crates' own readers.
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
+use arrow::ipc::reader::StreamReader;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -63,8 +64,20 @@ pub(crate) fn cells(file: Bytes) -> (Vec<String>, Vec<Vec<Cell>>) {
     (names, rows)
 }
 
+/// The same of an Arrow IPC stream.
+pub(crate) fn cells_of_stream(stream: &[u8]) -> (Vec<String>, Vec<Vec<Cell>>) {
+    let reader = StreamReader::try_new(stream, None).expect("an Arrow stream");
+    let fields = reader.schema();
+    let names = fields.fields().iter().map(|field| field.name().clone());
+    let mut rows = Vec::new();
+    for batch in reader {
+        rows.extend(cells_of(&batch.expect("a batch")));
+    }
+    (names.collect(), rows)
+}
+
 /// The cells of a batch.
-pub(crate) fn cells_of(batch: &RecordBatch) -> Vec<Vec<Cell>> {
+fn cells_of(batch: &RecordBatch) -> Vec<Vec<Cell>> {
     let cell = |row: usize, column: usize| {
         let column = batch.column(column);
         match column.as_primitive_opt::<TimestampMicrosecondType>() {

@@ -1,4 +1,4 @@
-//! Where the Parquet writer writes to: chunks that are handed over one by one.
+//! Where the writers of Parquet and Arrow write to: chunks that are handed over one by one.
 
 use std::collections::VecDeque;
 use std::io::{Result, Write};

@@ -1,0 +1,36 @@
+SELECT formatRow('RowBinary',
+  toUInt8(multiIf(event_type = 'pageview', if(ingested_at > fromUnixTimestamp64Milli({settled:Int64}, 'UTC'), 3, 1), event_type = 'event', if(ingested_at > fromUnixTimestamp64Milli({settled:Int64}, 'UTC'), 4, 2), 0)),
+  toUnixTimestamp64Milli(timestamp),
+  toUInt64(event_id),
+  {offset_0:Int16},
+  url,
+  event_name,
+  event_data,
+  visitor_id,
+  session_id,
+  country,
+  region,
+  city,
+  browser,
+  os,
+  device,
+  referrer,
+  utm_source,
+  utm_medium,
+  utm_campaign) AS packed
+FROM events
+WHERE website_id = {site:String}
+  AND timestamp >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')
+  AND timestamp < fromUnixTimestamp64Milli({until:Int64}, 'UTC')
+  AND ingested_at <= fromUnixTimestamp64Milli({fence:Int64}, 'UTC')
+  AND ifNull(is_bot, 0) = 0
+ORDER BY timestamp, event_id
+LIMIT {limit:UInt64}
+SETTINGS query_plan_execute_functions_after_sorting = 0, read_in_order_use_buffering = 0, max_block_size = 16384, limit = 0, offset = 0, max_result_rows = 0, max_result_bytes = 0, timeout_overflow_mode = 'throw', read_overflow_mode = 'throw', read_overflow_mode_leaf = 'throw', result_overflow_mode = 'throw', sort_overflow_mode = 'throw', group_by_overflow_mode = 'throw', set_overflow_mode = 'throw', transfer_overflow_mode = 'throw', distinct_overflow_mode = 'throw', join_overflow_mode = 'throw', skip_unavailable_shards = 0, fallback_to_stale_replicas_for_distributed_queries = 0
+-- settled = 1780271400000
+-- offset_0 = 0
+-- site = 'site_golden'
+-- from = 1772496000000
+-- until = 1772582400000
+-- fence = 1780272000000
+-- limit = 3
