@@ -36,12 +36,23 @@ CREATE TABLE IF NOT EXISTS events
     utm_campaign LowCardinality(String)          COMMENT 'of the URL''s campaign parameters' CODEC(ZSTD(1)),
     is_bot       Bool DEFAULT false              COMMENT 'whether a program sent it' CODEC(ZSTD(1)),
     ingested_at  DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when its INSERT began; an export reads what came before it' CODEC(Delta, ZSTD(1)),
-    INDEX ingested_at_range ingested_at TYPE minmax GRANULARITY 1
+    INDEX ingested_at_range ingested_at TYPE minmax GRANULARITY 1,
+    PROJECTION quarter_hours
+    (
+        SELECT website_id, intDiv(toUnixTimestamp64Milli(timestamp) + 2250000000000, 900000) AS slot, event_type, is_bot,
+               count(), max(ingested_at),
+               sum(cityHash64(timestamp, event_id, event_type, url, event_name, event_data, visitor_id, session_id,
+                              country, region, city, browser, os, device, referrer, utm_source, utm_medium, utm_campaign)),
+               sum(length(url)), sum(length(event_name)), sum(length(event_data)), sum(length(visitor_id)), sum(length(session_id)),
+               sum(length(country)), sum(length(region)), sum(length(city)), sum(length(browser)), sum(length(os)),
+               sum(length(device)), sum(length(referrer)), sum(length(utm_source)), sum(length(utm_medium)), sum(length(utm_campaign))
+        GROUP BY website_id, slot, event_type, is_bot
+    )
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(timestamp)
 ORDER BY (website_id, timestamp, event_id)
-SETTINGS non_replicated_deduplication_window = 1000;
+SETTINGS non_replicated_deduplication_window = 1000, lightweight_mutation_projection_mode = 'rebuild';
 
 -- Who may export. A revocation is a further row; one row that says revoked outweighs all others of its key.
 CREATE TABLE IF NOT EXISTS api_keys
@@ -122,3 +133,24 @@ ALTER TABLE export_log
     ADD COLUMN IF NOT EXISTS sha256 String COMMENT 'of those bytes, lower-case hexadecimal; empty until it is complete' AFTER bytes,
     ADD COLUMN IF NOT EXISTS resumes UInt32 COMMENT 'how often its reading was taken up again behind the last row' AFTER sha256,
     ADD COLUMN IF NOT EXISTS heartbeat_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when this row was written; a running export that is silent for long was lost' AFTER finished_at;
+
+-- The counts that tables of earlier versions lack. Parts that are there already get them in the background; `schema apply`
+-- leaves the last statement out where all of them have theirs.
+ALTER TABLE events
+    MODIFY SETTING lightweight_mutation_projection_mode = 'rebuild';
+
+ALTER TABLE events
+    ADD PROJECTION IF NOT EXISTS quarter_hours
+    (
+        SELECT website_id, intDiv(toUnixTimestamp64Milli(timestamp) + 2250000000000, 900000) AS slot, event_type, is_bot,
+               count(), max(ingested_at),
+               sum(cityHash64(timestamp, event_id, event_type, url, event_name, event_data, visitor_id, session_id,
+                              country, region, city, browser, os, device, referrer, utm_source, utm_medium, utm_campaign)),
+               sum(length(url)), sum(length(event_name)), sum(length(event_data)), sum(length(visitor_id)), sum(length(session_id)),
+               sum(length(country)), sum(length(region)), sum(length(city)), sum(length(browser)), sum(length(os)),
+               sum(length(device)), sum(length(referrer)), sum(length(utm_source)), sum(length(utm_medium)), sum(length(utm_campaign))
+        GROUP BY website_id, slot, event_type, is_bot
+    );
+
+ALTER TABLE events
+    MATERIALIZE PROJECTION quarter_hours;

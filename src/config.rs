@@ -74,6 +74,8 @@ pub const DEFAULT_RESUME_SECONDS: u64 = 300;
 pub const DEFAULT_REPLICA_PAUSE_SECONDS: u64 = 10;
 /// Time that ClickHouse may send nothing of an answer that is waited for, in seconds.
 pub const DEFAULT_SILENCE_SECONDS: u64 = 120;
+/// Longest time that ClickHouse may spend on counting the rows of a plan, in seconds.
+pub const DEFAULT_PLAN_SECONDS: u64 = 30;
 /// The settings file that is read where no other is named.
 pub const DEFAULT_FILE: &str = "rowspout.toml";
 
@@ -146,6 +148,8 @@ pub struct Layer {
     pub replica_pause_seconds: Option<u64>,
     /// Time that ClickHouse may send nothing, in seconds. [`DEFAULT_SILENCE_SECONDS`]
     pub silence_seconds: Option<u64>,
+    /// Longest time of counting a plan's rows, in seconds. [`DEFAULT_PLAN_SECONDS`]
+    pub plan_seconds: Option<u64>,
     /// ClickHouse user that writes and reads `export_log`; none takes that of `clickhouse_user`.
     pub log_user: Option<String>,
     /// That user's password.
@@ -286,6 +290,8 @@ pub struct Config {
     pub replica_pause: Duration,
     /// Time that ClickHouse may send nothing.
     pub silence: Duration,
+    /// Longest time of counting a plan's rows.
+    pub plan: Duration,
     /// Who writes and reads `export_log`, where that is not [`Config::clickhouse`]'s user.
     pub log_user: Option<User>,
     /// How often an export that runs says so in the log.
@@ -483,6 +489,10 @@ impl Config {
                 "silence_seconds",
                 first!(silence_seconds).unwrap_or(DEFAULT_SILENCE_SECONDS),
             )?,
+            plan: seconds(
+                "plan_seconds",
+                first!(plan_seconds).unwrap_or(DEFAULT_PLAN_SECONDS),
+            )?,
             log_user,
             heartbeat: seconds(
                 "heartbeat_seconds",
@@ -544,6 +554,7 @@ impl Layer {
             resume_seconds: number("ROWSPOUT_RESUME_SECONDS")?,
             replica_pause_seconds: number("ROWSPOUT_REPLICA_PAUSE_SECONDS")?,
             silence_seconds: number("ROWSPOUT_SILENCE_SECONDS")?,
+            plan_seconds: number("ROWSPOUT_PLAN_SECONDS")?,
             log_user: variable("ROWSPOUT_LOG_USER")?,
             log_password: variable("ROWSPOUT_LOG_PASSWORD")?,
             heartbeat_seconds: number("ROWSPOUT_HEARTBEAT_SECONDS")?,

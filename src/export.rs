@@ -30,7 +30,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::cursor::{Counts, Interruptions, Proof, Ranges, Remedy, Server, failure};
+use crate::cursor::{
+    Chosen, Counts, Digest, Interruptions, Proof, Ranges, Remedy, Server, failure,
+};
 use crate::decode::{Batch, Decoder};
 use crate::encode::{Encoder, FileInfo};
 use crate::error::{Error, ErrorKind, Result};
@@ -86,6 +88,8 @@ pub struct Export {
     resumes: u32,
     vain_resumes: u32,
     interruptions: Interruptions,
+    /// What all rows together have to be, where that was told before the first one.
+    digest: Option<Digest>,
     state: State,
 }
 
@@ -186,6 +190,44 @@ impl Export {
         let chosen = server
             .choose(&request, fence, &format!("{id}-count"))
             .await?;
+        Self::read(id, request, server, chosen, fence, None)
+    }
+
+    /// The same, with [`Export::digest`] told before the first byte where the table's projection knows it. Then rows that become
+    /// visible meanwhile are left to the next export, and the digest is asked for once more before the end: the export fails
+    /// where its rows are not, or are no more, those of the digest.
+    ///
+    /// # Errors
+    ///
+    /// As [`Export::begin`], and those of the query for the digest.
+    pub async fn begin_told_apart(
+        id: ExportId,
+        request: ExportRequest,
+        server: Server,
+        fence: Fence,
+    ) -> Result<Self> {
+        let request = Arc::new(request);
+        let chosen = server
+            .choose(&request, fence, &format!("{id}-count"))
+            .await?;
+        let digest = server
+            .digest(&chosen.replica, &request, fence, &format!("{id}-digest"))
+            .await?;
+        let (digest, fence) = match digest {
+            Some((digest, fence)) => (Some(digest), fence),
+            None => (None, fence),
+        };
+        Self::read(id, request, server, chosen, fence, digest)
+    }
+
+    fn read(
+        id: ExportId,
+        request: Arc<ExportRequest>,
+        server: Server,
+        chosen: Chosen,
+        fence: Fence,
+        digest: Option<Digest>,
+    ) -> Result<Self> {
         let (start, end) = request.window.ends();
         let info = FileInfo {
             site: request.website.to_string(),
@@ -218,6 +260,7 @@ impl Export {
             resumes: 0,
             vain_resumes: 0,
             interruptions,
+            digest,
             state: State::Reading,
         })
     }
@@ -257,6 +300,11 @@ impl Export {
     /// Rows that went into the file so far.
     pub fn rows(&self) -> u64 {
         self.rows + self.delivered.rows
+    }
+
+    /// What tells its rows from others, if it was begun so.
+    pub fn digest(&self) -> Option<Digest> {
+        self.digest
     }
 
     /// The export's name.
@@ -344,6 +392,7 @@ impl Export {
             if self.ranges.settled().is_some_and(|most| settled < most) {
                 return Err(lags().with_detail(format!("{settled} settled rows were delivered")));
             }
+            self.prove_digest().await?;
             self.work(Work::Finish).await?;
             self.state = State::Finished;
         }
@@ -423,6 +472,30 @@ impl Export {
                         tracing::info!(export = %self.id, rows = proof.up_to - self.delivered.rows, "rows became visible after they were passed");
                     }
                     return Ok(proof);
+                }
+                Err(error) => error,
+            };
+            if !failure::is_of_the_server(&error) {
+                return Err(error);
+            }
+            self.ranges.blame(&error);
+            self.leave(error).await?;
+        }
+    }
+
+    /// Checks that all rows are those of the digest, and still are: an update changes none of the counts.
+    async fn prove_digest(&mut self) -> Result<()> {
+        let Some(expected) = self.digest else {
+            return Ok(());
+        };
+        loop {
+            let error = match self.ranges.digest().await {
+                Ok(found) if found == Some(expected) && self.rows == expected.rows => return Ok(()),
+                Ok(found) => {
+                    return Err(changed_under_its_tag().with_detail(format!(
+                        "{expected:?} was told, {} rows were delivered, and it is {found:?} now",
+                        self.rows
+                    )));
                 }
                 Err(error) => error,
             };
@@ -563,6 +636,14 @@ fn lags() -> Error {
 /// Ranges are read one after the other, so a change between them would make a file of several moments.
 fn changed() -> Error {
     Error::internal("the rows changed while they were exported")
+}
+
+/// The tag was sent before the first row.
+fn changed_under_its_tag() -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "the rows changed while they were read, and are not those of the ETag any more: ask again",
+    )
 }
 
 /// Rows that have one key have no order among them, so nothing can go on between them.

@@ -28,6 +28,9 @@ pub mod encode;
 
 pub mod export;
 
+// What one would be.
+pub mod plan;
+
 // What is kept of an export when it is over.
 pub mod receipt;
 

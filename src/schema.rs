@@ -4,6 +4,7 @@ use crate::config::ClickHouse;
 use crate::cursor::{Replicas, failure};
 use crate::demo;
 use crate::error::{Error, Result};
+use crate::pushdown::COUNTS;
 use crate::request::WebsiteId;
 
 /// The statements that create the tables, for one server.
@@ -27,7 +28,12 @@ pub struct Applied {
     pub created: Vec<String>,
     /// The tables that were there already.
     pub present: Vec<String>,
+    /// Parts of `events` from before [`COUNTS`], which get them in the background now.
+    pub uncounted: u64,
 }
+
+/// What a statement that only concerns [`COUNTS`] begins with.
+const ALTER_EVENTS: &str = "ALTER TABLE events\n";
 
 /// Creates what is missing of the database and its tables, on the first replica that answers. Can be repeated.
 ///
@@ -55,6 +61,15 @@ pub async fn apply(clickhouse: &ClickHouse) -> Result<Applied> {
         .await
         .map_err(failed)?;
     for statement in statements(TABLES) {
+        if statement.contains(ALTER_EVENTS) && !is_counted(&client).await.map_err(failed)? {
+            continue;
+        }
+        if statement.contains("MATERIALIZE PROJECTION") {
+            applied.uncounted = uncounted(&client).await.map_err(failed)?;
+            if applied.uncounted == 0 {
+                continue;
+            }
+        }
         client
             .query_raw(statement)
             .execute()
@@ -70,6 +85,31 @@ pub async fn apply(clickhouse: &ClickHouse) -> Result<Applied> {
         }
     }
     Ok(applied)
+}
+
+/// Whether `events` is a table that can have [`COUNTS`]: not so a view, one that only leads to other servers' tables, or one
+/// that drops rows in merges.
+async fn is_counted(client: &clickhouse::Client) -> Result<bool, clickhouse::error::Error> {
+    let engine = client
+        .query_raw(
+            "SELECT engine FROM system.tables WHERE database = currentDatabase() AND name = 'events'",
+        )
+        .fetch_optional::<String>()
+        .await?;
+    let counted = ["MergeTree", "ReplicatedMergeTree", "SharedMergeTree"];
+    Ok(engine.is_some_and(|engine| counted.contains(&engine.as_str())))
+}
+
+/// Parts of `events` that have no [`COUNTS`]. Giving them to parts that have theirs would only copy those.
+async fn uncounted(client: &clickhouse::Client) -> Result<u64, clickhouse::error::Error> {
+    client
+        .query_raw(
+            "SELECT countIf(NOT has(projections, {counts:String})) FROM system.parts \
+             WHERE database = currentDatabase() AND table = 'events' AND active",
+        )
+        .param("counts", COUNTS)
+        .fetch_one::<u64>()
+        .await
 }
 
 /// Creates the database unless it is there. A user who may not create databases can so use one that exists.

@@ -109,6 +109,6 @@ impl Catalog {
                 ),
             ));
         }
-        Ok(Fence { now })
+        Ok(Fence::at(now))
     }
 }

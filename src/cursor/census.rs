@@ -130,11 +130,8 @@ impl Server {
         query_id: &str,
     ) -> Result<u64> {
         self.check_table(replica).await?;
-        let until_settled = Fence {
-            now: fence.settled(),
-        };
         let whole = Range::whole(&request.window);
-        let proof = self.proof(replica, request, until_settled, whole, query_id);
+        let proof = self.proof(replica, request, fence.only_settled(), whole, query_id);
         Ok(proof.await?.behind)
     }
 }

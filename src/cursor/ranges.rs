@@ -20,6 +20,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::census::{Chosen, lags};
 use super::clickhouse::wire;
 use super::plan::{Counts, Plan, Planning};
+use super::quarters::Digest;
 use super::replicas::Replica;
 use super::{ByteSource, How, Proof, RowCursor, Server, Unhex, failure};
 use crate::decode::Wire;
@@ -529,6 +530,19 @@ impl Ranges {
                 proof => return proof,
             }
         }
+    }
+
+    /// The digest of the window's rows up to the fence, if rows are hashed.
+    ///
+    /// # Errors
+    ///
+    /// The server's, or that it cannot be reached.
+    pub async fn digest(&mut self) -> Result<Option<Digest>> {
+        self.proofs += 1;
+        let query_id = format!("{}-digest-{}", self.name, self.proofs);
+        let (replica, request) = (&self.replica, &self.request);
+        let digest = self.server.digest(replica, request, self.fence, &query_id);
+        Ok(digest.await?.map(|(digest, _)| digest))
     }
 
     async fn take_plan(&mut self, planning: &mut Planning) {

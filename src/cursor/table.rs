@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::replicas::Replica;
 use super::{Server, failure};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pushdown::COUNTS;
 use crate::pushdown::columns::TEXT_COLUMNS;
 
 /// What statements need to know of the table.
@@ -14,6 +15,8 @@ pub(super) struct TableFacts {
     pub(super) nullable: Vec<&'static str>,
     /// Whether its rows lie in parts that can be told apart.
     pub(super) has_parts: bool,
+    /// Whether its rows are counted and hashed by a projection, and in all columns as that does.
+    pub(super) is_counted: bool,
 }
 
 /// A column of a table as ClickHouse describes it, with the table's engine.
@@ -75,6 +78,13 @@ fn column_type<'d>(described: &'d [Described], column: &str) -> &'d str {
         .find(|described| described.name == column)
         .map_or("missing", |described| described.column_type.as_str())
 }
+
+/// Whether a table has the projection, or the one that it leads to on every server of a cluster, whose database and name stand
+/// between the second and third pairs of quotes.
+const COUNTED: &str = "WITH splitByString(char(39), (SELECT any(engine_full) FROM system.tables \
+    WHERE database = {database:String} AND name = {name:String} AND engine = 'Distributed')) AS words \
+    SELECT count() FROM system.tables WHERE position(create_table_query, {projection:String}) > 0 \
+    AND ((database = {database:String} AND name = {name:String}) OR (database = words[4] AND name = words[6]))";
 
 /// A column, whether a type serves, and what to say where it doesn't.
 type Wanted = (&'static str, fn(&str) -> bool, &'static str);
@@ -168,9 +178,27 @@ impl Server {
             )));
         }
         let may_be_null = |column: &&str| column_type(&described, column).contains("Nullable");
+        let nullable: Vec<_> = TEXT_COLUMNS.into_iter().filter(may_be_null).collect();
+        let is = |column: &str, served: &[&str]| served.contains(&column_type(&described, column));
+        let alike = nullable.is_empty()
+            && is("is_bot", &["Bool", "UInt8"])
+            // Finer moments than the fence's would lie between two of them.
+            && is("ingested_at", &["DateTime64(3)", "DateTime64(3, 'UTC')"]);
         Ok(TableFacts {
-            nullable: TEXT_COLUMNS.into_iter().filter(may_be_null).collect(),
+            nullable,
             has_parts: first.engine.ends_with("MergeTree"),
+            is_counted: alike && has_counts(replica, database, name).await?,
         })
     }
+}
+
+/// Whether a projection counts and hashes the rows of a table.
+async fn has_counts(replica: &Replica, database: &str, name: &str) -> Result<bool> {
+    let counts = replica
+        .client
+        .query_raw(COUNTED)
+        .param("database", database)
+        .param("name", name)
+        .param("projection", format!("PROJECTION {COUNTS}"));
+    Ok(failure::in_time(counts.fetch_one::<u64>(), replica.url()).await? > 0)
 }

@@ -63,6 +63,18 @@ pub struct FileInfo {
     pub spreadsheet: bool,
 }
 
+/// Counts the changes of what is written for the same rows, in any format: raise it with every one, and caches know that
+/// what they have is old.
+pub const VERSION: u32 = 1;
+
+/// What else than rows and request a format's bytes depend on. Parquet and Arrow name the program's version.
+pub fn version(format: Format) -> String {
+    match format {
+        Format::Csv | Format::Json | Format::Ndjson => VERSION.to_string(),
+        Format::Parquet | Format::Arrow => format!("{VERSION} {}", env!("CARGO_PKG_VERSION")),
+    }
+}
+
 impl FileInfo {
     /// What Parquet and Arrow say of the file beside its columns.
     fn key_values(&self) -> Vec<(&'static str, String)> {

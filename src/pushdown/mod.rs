@@ -11,9 +11,11 @@
 pub mod columns;
 mod filters;
 mod predicate;
+mod quarters;
 mod slots;
 mod statement;
 
 pub use predicate::{Fence, Key, Range};
+pub use quarters::{COUNTS, Counting, QUARTER_MS, quarters};
 pub use slots::{Slots, slots};
 pub use statement::{Form, Parts, Statement, Value, proof, rows};

@@ -11,19 +11,42 @@ use crate::request::{ExportRequest, Interval, Window};
 /// `ingested_at` is one value an INSERT, taken when it begins; its rows appear when it ends.
 pub(crate) const DEFAULT_SETTLE_MS: i64 = 600_000;
 
-/// The moment an export began, by ClickHouse's clock, in milliseconds since 1970-01-01T00:00:00Z.
+/// Up to which moment rows are exported, by ClickHouse's clock, in milliseconds since 1970-01-01T00:00:00Z.
 ///
-/// Only rows stamped up to it are exported. Those stamped up to [`Fence::settled`] cannot become more.
+/// Only rows stamped up to [`Fence::now`] are exported. Those stamped up to [`Fence::settled`] cannot become more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fence {
-    /// The last `ingested_at` that is exported.
-    pub now: i64,
+    now: i64,
+    settled: i64,
 }
 
 impl Fence {
+    /// That of an export that begins at a moment.
+    pub const fn at(now: i64) -> Self {
+        let settled = now - DEFAULT_SETTLE_MS;
+        Self { now, settled }
+    }
+
+    /// The last `ingested_at` that is exported.
+    pub const fn now(self) -> i64 {
+        self.now
+    }
+
     /// The last `ingested_at` whose rows are all visible.
-    pub fn settled(self) -> i64 {
-        self.now - DEFAULT_SETTLE_MS
+    pub const fn settled(self) -> i64 {
+        self.settled
+    }
+
+    /// The same for the settled rows alone.
+    pub const fn only_settled(self) -> Self {
+        let now = self.settled;
+        Self { now, ..self }
+    }
+
+    /// The same for rows stamped up to a moment, and for all settled ones.
+    pub fn up_to(self, stamp: i64) -> Self {
+        let now = stamp.clamp(self.settled, self.now);
+        Self { now, ..self }
     }
 }
 
@@ -113,7 +136,7 @@ pub(super) fn push_where(
     statement
         .text
         .push_str("\n  AND ingested_at <= fromUnixTimestamp64Milli({fence:Int64}, 'UTC')");
-    statement.int_parameter("fence", fence.now);
+    statement.int_parameter("fence", fence.now());
     if !request.include_bots {
         statement.text.push_str("\n  AND ifNull(is_bot, 0) = 0");
     }

@@ -25,7 +25,7 @@ pub const FILTERS: [&str; 14] = [
 pub const DATA_PREFIX: &str = "data.";
 
 /// The only column whose values may be given by their beginning.
-const WITH_PREFIXES: &str = "url";
+pub(super) const WITH_PREFIXES: &str = "url";
 
 /// Most values of all filters of one export.
 pub const MAX_FILTER_VALUES: usize = 100;

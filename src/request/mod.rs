@@ -7,6 +7,8 @@ mod fields;
 mod filter;
 mod format;
 mod parameters;
+mod plan;
+mod query;
 mod values;
 mod website;
 mod window;
@@ -18,5 +20,8 @@ pub use parameters::ExportRequest;
 #[cfg(test)]
 pub(crate) use parameters::PARAMETERS;
 pub(crate) use parameters::quoted;
+pub(crate) use plan::PART_ROWS;
+pub use plan::{DEFAULT_PART_ROWS, PlanRequest};
 pub use website::WebsiteId;
+pub(crate) use window::instant_text;
 pub use window::{Interval, MAX_DAYS, Offsets, Window};

@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 
 use super::filter::{self, DATA_PREFIX, FILTERS, Filter};
 use super::values;
-use super::{Compression, Fields, Format, WebsiteId, Window};
+use super::{Compression, Fields, Format, MAX_DAYS, WebsiteId, Window};
 use crate::catalog::KEY_PREFIX;
 use crate::decode::EventType;
 use crate::error::{Error, Result};
@@ -65,27 +65,7 @@ impl ExportRequest {
     ///
     /// [`ErrorKind::Validation`](crate::error::ErrorKind::Validation) naming the parameter.
     pub fn from_query(website: WebsiteId, query: &str) -> Result<Self> {
-        let mut pairs = Vec::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = decode(name).map_err(|_| {
-                Error::validation(
-                    quoted(name),
-                    format!(
-                        "the parameter name `{}` is not UTF-8 behind its percent signs",
-                        quoted(name)
-                    ),
-                )
-            })?;
-            let value = decode(value).map_err(|_| {
-                Error::validation(
-                    quoted(&name),
-                    format!("{} is not UTF-8 behind its percent signs", quoted(&name)),
-                )
-            })?;
-            pairs.push((name, value));
-        }
-        Self::from_pairs(website, pairs)
+        Self::from_pairs(website, pairs(query)?)
     }
 
     /// Validates names and values.
@@ -96,6 +76,15 @@ impl ExportRequest {
     pub fn from_pairs(
         website: WebsiteId,
         pairs: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self> {
+        Self::within(website, pairs, Some(MAX_DAYS))
+    }
+
+    /// The same of at most so many days, or of any number.
+    pub(super) fn within(
+        website: WebsiteId,
+        pairs: impl IntoIterator<Item = (String, String)>,
+        most_days: Option<u64>,
     ) -> Result<Self> {
         let mut given: [Option<String>; PARAMETERS.len()] = Default::default();
         let mut filters = Vec::new();
@@ -162,7 +151,7 @@ impl ExportRequest {
             compression: values::compression_of(compression, format)?,
             data_as_string: values::data_as_string(event_data)?,
             spreadsheet: values::spreadsheet_of(spreadsheet, format)?,
-            window: values::window([start, end], [from, to], zone)?,
+            window: values::window([start, end], [from, to], zone, most_days)?,
             format,
             event_type,
             include_bots,
@@ -181,6 +170,35 @@ impl ExportRequest {
             .map_or_else(String::new, |limit| format!("_first-{limit}"));
         format!("events_{site}_{start}_{end}{part}.{extension}")
     }
+}
+
+/// The names and values of a URL's query, decoded.
+///
+/// # Errors
+///
+/// [`ErrorKind::Validation`](crate::error::ErrorKind::Validation) naming the one that is not UTF-8.
+pub(super) fn pairs(query: &str) -> Result<Vec<(String, String)>> {
+    let mut pairs = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let name = decode(name).map_err(|_| {
+            Error::validation(
+                quoted(name),
+                format!(
+                    "the parameter name `{}` is not UTF-8 behind its percent signs",
+                    quoted(name)
+                ),
+            )
+        })?;
+        let value = decode(value).map_err(|_| {
+            Error::validation(
+                quoted(&name),
+                format!("{} is not UTF-8 behind its percent signs", quoted(&name)),
+            )
+        })?;
+        pairs.push((name, value));
+    }
+    Ok(pairs)
 }
 
 /// Percent-decoding as in an HTML form: `+` is a space.

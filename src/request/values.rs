@@ -16,6 +16,7 @@ pub(super) fn window(
     days: [Option<String>; 2],
     instants: [Option<String>; 2],
     zone: Tz,
+    most_days: Option<u64>,
 ) -> Result<Window> {
     let asks = |ends: &[Option<String>; 2], names: [&'static str; 2]| {
         let given = ends.iter().zip(names).find(|(end, _)| end.is_some());
@@ -33,7 +34,8 @@ pub(super) fn window(
     }
     if instant.is_some() {
         let [from, to] = instants;
-        return Window::between(instant_of("from", from)?, instant_of("to", to)?, zone);
+        let (from, to) = (instant_of("from", from)?, instant_of("to", to)?);
+        return Window::between_within(from, to, zone, most_days);
     }
     let [start, end] = days;
     let or = if day.is_none() {
@@ -41,10 +43,11 @@ pub(super) fn window(
     } else {
         ""
     };
-    Window::new(
+    Window::of_days(
         date("start_date", start, or)?,
         date("end_date", end, or)?,
         zone,
+        most_days,
     )
 }
 

@@ -75,6 +75,16 @@ impl Window {
     /// the end lies before the start, more than [`MAX_DAYS`] days, years that the table or the zone database does
     /// not reach, or an offset that is not whole minutes and so cannot be written in RFC 3339.
     pub fn new(start: NaiveDate, end: NaiveDate, zone: Tz) -> Result<Self> {
+        Self::of_days(start, end, zone, Some(MAX_DAYS))
+    }
+
+    /// The same of at most so many days, or of any number.
+    pub(super) fn of_days(
+        start: NaiveDate,
+        end: NaiveDate,
+        zone: Tz,
+        most: Option<u64>,
+    ) -> Result<Self> {
         use chrono::Datelike as _;
 
         if end < start {
@@ -84,13 +94,13 @@ impl Window {
             ));
         }
         let days = (end - start).num_days().unsigned_abs() + 1;
-        if days > MAX_DAYS {
+        if let Some(most) = most.filter(|&most| days > most) {
             return Err(Error::validation(
                 "end_date",
                 format!(
-                    "{start} to {end} is {days} days, more than the {MAX_DAYS} of one export: ask for end_date {} or earlier, \
+                    "{start} to {end} is {days} days, more than the {most} of one export: ask for end_date {} or earlier, \
                      then for the rest",
-                    start + Days::new(MAX_DAYS - 1)
+                    start + Days::new(most - 1)
                 ),
             ));
         }
@@ -153,6 +163,16 @@ impl Window {
     /// [`ErrorKind::Validation`](crate::error::ErrorKind::Validation) naming `from`, `to` or `timezone`: nothing lies
     /// between the instants, or more than [`MAX_DAYS`] times 24 hours, or the rest as in [`Window::new`].
     pub fn between(from: i64, to: i64, zone: Tz) -> Result<Self> {
+        Self::between_within(from, to, zone, Some(MAX_DAYS))
+    }
+
+    /// The same of at most so many days, or of any number.
+    pub(super) fn between_within(
+        from: i64,
+        to: i64,
+        zone: Tz,
+        most_days: Option<u64>,
+    ) -> Result<Self> {
         use chrono::Datelike as _;
 
         let (first, last) = (instant_text(from), instant_text(to));
@@ -164,12 +184,12 @@ impl Window {
                 ),
             ));
         }
-        let most = MAX_DAYS as i64 * 24 * MS_PER_HOUR;
-        if to.saturating_sub(from) > most {
+        let most = most_days.map(|days| (days as i64 * 24 * MS_PER_HOUR, days));
+        if let Some((most, days)) = most.filter(|&(most, _)| to.saturating_sub(from) > most) {
             return Err(Error::validation(
                 "to",
                 format!(
-                    "{first} to {last} is more than the {MAX_DAYS} days of 24 hours of one export: ask for to={} or earlier, \
+                    "{first} to {last} is more than the {days} days of 24 hours of one export: ask for to={} or earlier, \
                      then for the rest",
                     instant_text(from.saturating_add(most))
                 ),
@@ -261,8 +281,25 @@ impl Stretch {
     }
 }
 
+impl Offsets {
+    /// Those inside an interval of the window: at its beginning, and from each transition on.
+    pub(crate) fn within(&self, interval: Interval) -> Vec<(i64, i16)> {
+        let passed = |&(instant, _): &(i64, i16)| instant <= interval.from;
+        let passed = self.transitions.partition_point(passed);
+        let at_first = match passed {
+            0 => self.first,
+            passed => self.transitions[passed - 1].1,
+        };
+        let inside = self.transitions[passed..].iter().copied();
+        let inside = inside.take_while(|&(instant, _)| instant < interval.until);
+        std::iter::once((interval.from, at_first))
+            .chain(inside)
+            .collect()
+    }
+}
+
 /// An instant in RFC 3339 and UTC, its milliseconds where they are not zero.
-fn instant_text(ms: i64) -> String {
+pub(crate) fn instant_text(ms: i64) -> String {
     let format = if ms.rem_euclid(MS_PER_SECOND) == 0 {
         SecondsFormat::Secs
     } else {

@@ -4,20 +4,24 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName,
-    HeaderValue, TE, TRAILER, VARY,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, ETAG,
+    HeaderMap, HeaderName, HeaderValue, TE, TRAILER, VARY,
 };
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::mpsc;
 
 use super::Service;
 use super::body::{Body, QUEUED_CHUNKS};
 use super::compress;
 use super::encoding::Encoding;
+use super::metrics;
+use super::precondition::IfNoneMatch;
 use super::pump::pump;
 use super::running::Running;
+use crate::catalog::KeyRecord;
 use crate::error::{Error, ErrorKind, Result};
 use crate::export::{Export, ExportId};
+use crate::plan;
 use crate::request::{ExportRequest, WebsiteId};
 
 /// Answers an export's request, in the order of the contract: key, parameters, the key's websites, the website.
@@ -29,6 +33,81 @@ pub(super) async fn export(
 ) -> Result<Response<Body>> {
     let key = service.authenticate(request).await?;
     let wanted = ExportRequest::from_query(website, request.uri().query().unwrap_or(""))?;
+    authorize(&key, &wanted)?;
+    let compression = service.config.wire_compression;
+    let fence = service.catalog.fence(&wanted.website, compression).await?;
+
+    let response = Response::new(());
+    let encoding = Encoding::negotiate(request.headers(), wanted.format)?;
+    let mut headers = Headers::of(&wanted, encoding)?;
+    // One that is asked for by its instants may be a part of a plan.
+    let part = wanted.window.instants;
+    let known = match part {
+        Some(_) => IfNoneMatch::read(request.headers())?,
+        None => None,
+    };
+    let is_head = request.method() == Method::HEAD;
+    if is_head && part.is_none() {
+        return Ok(headers.on(response, Body::full("")));
+    }
+    let place = service.admission.enter(&key.id).await?;
+    if let Some(part) = part
+        && (is_head || known.is_some())
+    {
+        let digest = service
+            .server
+            .first_digest(&wanted, fence, &format!("{id}-tag"))
+            .await?;
+        let etag = digest.map(|digest| plan::etag(&wanted, part, digest));
+        headers.tag(etag.as_deref())?;
+        if let (Some(known), Some(etag)) = (&known, &etag)
+            && known.has(etag)
+        {
+            metrics::not_modified();
+            return Ok(headers.not_modified());
+        }
+        if is_head {
+            return Ok(headers.on(response, Body::full("")));
+        }
+    }
+    let mut running = Running::begin(service, id, &wanted, &key.id, place);
+    let begun = async {
+        let server = service.server.clone();
+        let mut export = match part {
+            Some(part) => {
+                let begun = Export::begin_told_apart(id.clone(), wanted.clone(), server, fence);
+                let export = begun.await?;
+                let digest = export.digest();
+                let etag = digest.map(|digest| plan::etag(&wanted, part, digest));
+                headers.tag(etag.as_deref())?;
+                export
+            }
+            None => Export::begin(id.clone(), wanted, server, fence).await?,
+        };
+        let first = export.next_chunk().await;
+        running.figures(export.rows(), export.resumes());
+        Ok((export, first?))
+    };
+    let (export, first) = begun.await.inspect_err(|error| running.refused(error))?;
+    running.first_byte();
+    let (sender, receiver) = mpsc::channel(QUEUED_CHUNKS);
+    let stall = service.config.stall;
+    tokio::spawn(pump(export, first, sender, running, stall));
+    let encoded = compress::encoded(encoding, receiver, stall)?;
+    let trailers = takes_trailers(request.headers());
+    let mut response = headers.on(response, Body::export(encoded, trailers));
+    if trailers {
+        response.headers_mut().insert(TRAILER, TRAILERS);
+    }
+    Ok(response)
+}
+
+/// Whether a key may have what a request asks for.
+///
+/// # Errors
+///
+/// [`ErrorKind::Forbidden`] naming what it does not open.
+pub(super) fn authorize(key: &KeyRecord, wanted: &ExportRequest) -> Result<()> {
     if !key.opens(wanted.website.as_str()) {
         return Err(Error::new(
             ErrorKind::Forbidden,
@@ -48,35 +127,7 @@ pub(super) async fn export(
             ),
         ));
     }
-    let compression = service.config.wire_compression;
-    let fence = service.catalog.fence(&wanted.website, compression).await?;
-
-    let response = Response::new(());
-    let encoding = Encoding::negotiate(request.headers(), wanted.format)?;
-    let headers = Headers::of(&wanted, encoding)?;
-    if request.method() == Method::HEAD {
-        return Ok(headers.on(response, Body::full("")));
-    }
-    let place = service.admission.enter(&key.id).await?;
-    let mut running = Running::begin(service, id, &wanted, &key.id, place);
-    let begun = async {
-        let mut export = Export::begin(id.clone(), wanted, service.server.clone(), fence).await?;
-        let first = export.next_chunk().await;
-        running.figures(export.rows(), export.resumes());
-        Ok((export, first?))
-    };
-    let (export, first) = begun.await.inspect_err(|error| running.refused(error))?;
-    running.first_byte();
-    let (sender, receiver) = mpsc::channel(QUEUED_CHUNKS);
-    let stall = service.config.stall;
-    tokio::spawn(pump(export, first, sender, running, stall));
-    let encoded = compress::encoded(encoding, receiver, stall)?;
-    let trailers = takes_trailers(request.headers());
-    let mut response = headers.on(response, Body::export(encoded, trailers));
-    if trailers {
-        response.headers_mut().insert(TRAILER, TRAILERS);
-    }
-    Ok(response)
+    Ok(())
 }
 
 /// The most rows that the request asked for: the body may be the beginning of the whole file.
@@ -104,6 +155,8 @@ struct Headers {
     limit: Option<HeaderValue>,
     /// Whether other clients may get another encoding.
     varies: bool,
+    /// What tells the file from others, if that is known.
+    etag: Option<HeaderValue>,
 }
 
 impl Headers {
@@ -117,12 +170,45 @@ impl Headers {
             encoding: encoding.header(),
             limit: request.limit.map(|limit| limit.get().into()),
             varies: Encoding::is_for(request.format),
+            etag: None,
         })
+    }
+
+    /// Adds the ETag. A file that is compressed on its way has other bytes, so there it only stands for the same rows.
+    fn tag(&mut self, etag: Option<&str>) -> Result<()> {
+        let weak = if self.encoding.is_some() { "W/" } else { "" };
+        self.etag = etag
+            .map(|etag| HeaderValue::try_from(format!("{weak}{etag}")))
+            .transpose()
+            .map_err(|error| {
+                Error::internal("the ETag cannot stand in a header").with_source(error)
+            })?;
+        Ok(())
+    }
+
+    /// The answer to a client that has the file already, without the file.
+    fn not_modified(self) -> Response<Body> {
+        let mut response = Response::new(Body::full(""));
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        self.put_caching(response.headers_mut());
+        response
+    }
+
+    /// Whoever keeps a file that can be told from others has to ask every time whether it is still the same.
+    fn put_caching(&self, headers: &mut HeaderMap) {
+        if let Some(etag) = &self.etag {
+            headers.insert(ETAG, etag.clone());
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        }
+        if self.varies {
+            headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        }
     }
 
     fn on(self, response: Response<()>, body: Body) -> Response<Body> {
         let mut response = response.map(|()| body);
         let headers = response.headers_mut();
+        self.put_caching(headers);
         headers.insert(CONTENT_TYPE, self.content_type);
         headers.insert(CONTENT_DISPOSITION, self.disposition);
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("none"));
@@ -131,9 +217,6 @@ impl Headers {
         }
         if let Some(limit) = self.limit {
             headers.insert(X_EXPORT_LIMIT, limit);
-        }
-        if self.varies {
-            headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
         }
         response
     }

@@ -22,6 +22,9 @@ const KILLS: &str = "rowspout_kills_total";
 const CLICKHOUSE_ERRORS: &str = "rowspout_clickhouse_errors_total";
 const LIMITS: &str = "rowspout_limits_hit_total";
 const FAILED_ATTEMPTS: &str = "rowspout_failed_attempts_total";
+const PLANS: &str = "rowspout_plans_total";
+const PLAN_SECONDS: &str = "rowspout_plan_seconds";
+const NOT_MODIFIED: &str = "rowspout_not_modified_total";
 const LOG_FAILURES: &str = "rowspout_log_failures_total";
 
 /// Upper bounds of the histograms, in seconds.
@@ -214,6 +217,21 @@ impl Metrics {
             Unit::Count,
             "States of exports that could not be written into export_log, each try counted."
         );
+        describe_counter!(
+            PLANS,
+            Unit::Count,
+            "Plans, by where their counts came from: `projection` or `scan`."
+        );
+        describe_histogram!(
+            PLAN_SECONDS,
+            Unit::Seconds,
+            "Time from a plan's request to its last count, by where those came from."
+        );
+        describe_counter!(
+            NOT_MODIFIED,
+            Unit::Count,
+            "Exports that the client had already, by their ETag: 304."
+        );
         describe_histogram!(
             FIRST_BYTE,
             Unit::Seconds,
@@ -227,8 +245,12 @@ impl Metrics {
         gauge!(RUNNING).set(0.0);
         gauge!(QUEUED).set(0.0);
         // What has not happened yet is a nought, so that its first time is seen as an increase.
-        for name in [RESUMES, KILLS, FAILED_ATTEMPTS, LOG_FAILURES] {
+        for name in [RESUMES, KILLS, FAILED_ATTEMPTS, LOG_FAILURES, NOT_MODIFIED] {
             counter!(name).increment(0);
+        }
+        for source in SOURCES {
+            counter!(PLANS, "source" => source).increment(0);
+            drop(histogram!(PLAN_SECONDS, "source" => source));
         }
         counter!(CLICKHOUSE_ERRORS, "code" => UNREACHABLE).increment(0);
         for limit in Limit::ALL {
@@ -263,6 +285,21 @@ pub(super) fn attempt_failed() {
 /// Counts states of exports that could not be written into the log.
 pub(super) fn log_failed(states: u64) {
     counter!(LOG_FAILURES).increment(states);
+}
+
+/// Counts a plan, and the time from its request to its end; `kept` says whether the projection had the counts.
+pub(super) fn planned(kept: bool, took: std::time::Duration) {
+    let source = SOURCES[usize::from(!kept)];
+    counter!(PLANS, "source" => source).increment(1);
+    histogram!(PLAN_SECONDS, "source" => source).record(took.as_secs_f64());
+}
+
+/// Where a plan's counts come from.
+const SOURCES: [&str; 2] = ["projection", "scan"];
+
+/// Counts an export that the client had already.
+pub(super) fn not_modified() {
+    counter!(NOT_MODIFIED).increment(1);
 }
 
 /// Counts one response.

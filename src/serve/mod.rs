@@ -19,6 +19,8 @@ mod guard;
 mod handler;
 mod metrics;
 mod openapi;
+mod plan;
+mod precondition;
 mod pump;
 mod receipts;
 mod registry;

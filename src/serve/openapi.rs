@@ -18,7 +18,10 @@ mod tests {
     use crate::export::ExportId;
     use crate::pushdown::columns::COLUMNS;
     use crate::receipt::{Receipt, Status};
-    use crate::request::{Compression, ExportRequest, FILTERS, Format, PARAMETERS, WebsiteId};
+    use crate::request::{
+        Compression, DEFAULT_PART_ROWS, ExportRequest, FILTERS, Format, PARAMETERS, PART_ROWS,
+        WebsiteId,
+    };
 
     fn document() -> Value {
         serde_json::from_str(DOCUMENT).unwrap()
@@ -108,6 +111,31 @@ mod tests {
         let schema = component("parameters", "Compression")["schema"].take();
         let names = Compression::ALL.map(Compression::as_str);
         assert_eq!(strings(schema["enum"].as_array().unwrap()), names);
+    }
+
+    #[test]
+    fn a_plan_takes_the_parameters_of_an_export_and_the_size_of_its_parts() {
+        let document = document();
+        let names = |path: &str, method: &str| {
+            let parameters = document["paths"][path][method]["parameters"].as_array();
+            let parameters = parameters.unwrap().iter();
+            let parameters = parameters.map(|parameter| resolved(&document, parameter));
+            let of_query = parameters.filter(|parameter| parameter["in"] == "query");
+            let names = of_query.map(|parameter| parameter["name"].as_str().unwrap().to_owned());
+            names.collect::<Vec<_>>()
+        };
+        let mut expected = names("/api/websites/{id}/export", "get");
+        // A plan is of the whole export.
+        expected.retain(|name| name != "limit");
+        expected.push(PART_ROWS.to_owned());
+        for method in ["get", "head"] {
+            assert_eq!(names("/api/websites/{id}/export/plan", method), expected);
+        }
+        let default = component("parameters", "PartRows")["schema"]["default"].take();
+        assert_eq!(default, DEFAULT_PART_ROWS);
+        let description = component("parameters", "PartRows")["description"].take();
+        let most = crate::plan::MAX_PARTS.to_string();
+        assert!(description.as_str().unwrap().contains(&most));
     }
 
     #[test]
@@ -236,7 +264,7 @@ mod tests {
                     responses => responses,
                 };
                 for (status, response) in responses.as_object().unwrap() {
-                    if status == "200" {
+                    if status == "200" || status == "304" {
                         continue;
                     }
                     let response = resolved(&document, response);

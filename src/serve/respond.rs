@@ -111,13 +111,15 @@ fn retry_after(error: &Error) -> u32 {
     error.retry_after().unwrap_or(RETRY_AFTER_SECONDS)
 }
 
-/// Adds what every response carries.
+/// Adds what every response carries; one that says how it may be kept keeps that.
 pub(super) fn common(mut response: Response<Body>, id: &ExportId) -> Response<Body> {
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         headers.insert(X_EXPORT_ID, id);
     }
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

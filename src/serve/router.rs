@@ -12,7 +12,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use super::admission::shutting_down;
 use super::body::Body;
 use super::metrics::Limit;
-use super::{Service, handler, metrics, openapi, receipts, respond};
+use super::{Service, handler, metrics, openapi, plan, receipts, respond};
 use crate::error::{Error, ErrorKind, Result};
 use crate::export::ExportId;
 use crate::request::WebsiteId;
@@ -23,6 +23,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Where a request goes.
 enum Route {
     Export(WebsiteId),
+    Plan(WebsiteId),
     Receipt(String),
     Healthz,
     Readyz,
@@ -108,6 +109,7 @@ async fn dispatch(
     }
     match route {
         Route::Export(website) => handler::export(service, request, website, id).await,
+        Route::Plan(website) => plan::plan(service, request, website, id).await,
         Route::Receipt(of) => receipts::receipt(service, request, &of).await,
         Route::Healthz => Ok(text("ok\n")),
         Route::Readyz => readyz(service).await,
@@ -152,17 +154,24 @@ fn path(path: &str) -> Result<Route> {
     {
         return Ok(Route::Receipt(id));
     }
-    path.strip_prefix("/api/websites/")
-        .and_then(|rest| rest.strip_suffix("/export"))
-        .and_then(WebsiteId::parse)
-        .map(Route::Export)
-        .ok_or_else(|| {
-            Error::new(
-                ErrorKind::NotFound,
-                "there is nothing at this path: exports are at /api/websites/{id}/export, where {id} is site_ and \
-                 1 to 64 of A-Za-z0-9_-, and their receipts at /api/exports/{export_id}",
-            )
-        })
+    of_website(path).ok_or_else(|| {
+        Error::new(
+            ErrorKind::NotFound,
+            "there is nothing at this path: exports are at /api/websites/{id}/export, where {id} is site_ and \
+             1 to 64 of A-Za-z0-9_-, their plans at /api/websites/{id}/export/plan, and their receipts at \
+             /api/exports/{export_id}",
+        )
+    })
+}
+
+fn of_website(path: &str) -> Option<Route> {
+    let (website, rest) = path.strip_prefix("/api/websites/")?.split_once('/')?;
+    let website = WebsiteId::parse(website)?;
+    match rest {
+        "export" => Some(Route::Export(website)),
+        "export/plan" => Some(Route::Plan(website)),
+        _ => None,
+    }
 }
 
 async fn readyz(service: &Service) -> Result<Response<Body>> {

@@ -13,9 +13,7 @@ use crate::support::service::{TestService, config};
 const SITE: &str = "site_golden";
 
 /// 2026-06-01T00:00:00Z.
-const FENCE: Fence = Fence {
-    now: 1_780_272_000_000,
-};
+const FENCE: Fence = Fence::at(1_780_272_000_000);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_become_the_sql_and_the_files_beside_them() {

@@ -24,6 +24,7 @@ mod limits;
 mod load;
 mod metrics;
 mod openapi;
+mod plan;
 mod real_traffic;
 mod receipts;
 mod regression;

@@ -13,6 +13,7 @@ use crate::support::{Answer, Http};
 
 const RANGE: &str = "start_date=2026-01-01&end_date=2026-01-02";
 const EXPORT: &str = "/api/websites/{id}/export";
+const PLAN: &str = "/api/websites/{id}/export/plan";
 const RECEIPT: &str = "/api/exports/{export_id}";
 
 /// Headers of HTTP itself, which no description names.
@@ -65,7 +66,7 @@ impl Document {
             let (name, _) = line.split_once(':').expect("a header");
             assert!(known.contains(name), "{status}: {name} is not described");
         }
-        if method == "HEAD" {
+        if method == "HEAD" || answer.status == 304 {
             assert!(answer.body.is_empty() && described["content"].is_null());
             return;
         }
@@ -143,6 +144,25 @@ async fn answers_are_as_the_service_describes_them() {
                 }
             }
         }
+        let part =
+            "/api/websites/site_demo/export?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z";
+        let answer = send(EXPORT, method, part, "").await;
+        let etag = answer.header("etag").expect("a tag").to_owned();
+        let known = format!("If-None-Match: {etag}\r\n");
+        assert_eq!(send(EXPORT, method, part, &known).await.status, 304);
+        let known = format!("Accept-Encoding: gzip\r\nIf-None-Match: {etag}\r\n");
+        assert_eq!(send(EXPORT, method, part, &known).await.status, 304);
+        let unknown = "Accept-Encoding: gzip\r\nIf-None-Match: \"a\"\r\n";
+        assert_eq!(send(EXPORT, method, part, unknown).await.status, 200);
+        let malformed = "If-None-Match: a\r\n";
+        assert_eq!(send(EXPORT, method, part, malformed).await.status, 400);
+        let plan = target.replace("/export?", "/export/plan?");
+        for target in [&plan, &format!("{plan}&part_rows=10&country=DE")] {
+            assert_eq!(send(PLAN, method, target, "").await.status, 200);
+        }
+        send(PLAN, method, &format!("{plan}&part_rows=0"), "").await;
+        send(PLAN, method, &plan.replace("demo", "nowhere"), "").await;
+        send(PLAN, method, &plan, "Authorization: Bearer x\r\n").await;
         let receipt = send(RECEIPT, method, &format!("/api/exports/{id}"), "").await;
         assert_eq!(receipt.status, 200);
         let nowhere = format!("/api/exports/exp_{}", "0".repeat(32));
@@ -167,6 +187,7 @@ async fn answers_are_as_the_service_describes_them() {
     }
     for (path, target) in [
         (EXPORT, target.as_str()),
+        (PLAN, "/api/websites/site_demo/export/plan"),
         (RECEIPT, &format!("/api/exports/{id}")),
         ("/healthz", "/healthz"),
         ("/readyz", "/readyz"),
@@ -192,7 +213,7 @@ async fn answers_are_as_the_service_describes_them() {
     statuses.insert(answer.status);
     assert_eq!(
         statuses,
-        [200, 400, 401, 403, 404, 405, 406, 414, 431, 505].into()
+        [200, 304, 400, 401, 403, 404, 405, 406, 414, 431, 505].into()
     );
 }
 
@@ -252,7 +273,7 @@ async fn json_exports_have_the_keys_that_are_described_and_every_path_is() {
     }
     // A path that is described is there, and nothing around it is.
     let paths = document["paths"].as_object().expect("paths");
-    assert_eq!(paths.len(), 6);
+    assert_eq!(paths.len(), 7);
     for path in paths.keys() {
         let path = path
             .replace("{id}", "site_demo")

@@ -28,6 +28,7 @@ async fn applying_the_schema_again_changes_nothing() {
         .await
         .expect("applied again");
     assert!(second.created.is_empty() && !second.database_created);
+    assert_eq!(second.uncounted, 0);
     assert_eq!(second.present, TABLES);
     let after = database
         .client

@@ -1,0 +1,278 @@
+//! Rows by quarter of an hour: what plans and ETags are made of.
+//!
+//! The projection `quarter_hours` of `schema/tables.sql` holds them beside the rows. ClickHouse takes it by itself for a
+//! query that is made of the projection's own expressions, so those here have to be the same. Where it cannot (parts from
+//! before, a profile), the same query reads the events, takes longer and gives the same.
+
+use std::fmt::Write as _;
+
+use super::columns::TEXT_COLUMNS;
+use super::predicate::{Fence, push_where};
+use super::statement::{PINNED, Statement};
+use crate::request::{ExportRequest, Field, Interval, Window};
+
+/// The projection's name.
+pub const COUNTS: &str = "quarter_hours";
+
+/// A quarter of an hour, in milliseconds.
+pub const QUARTER_MS: i64 = 900_000;
+
+/// Where slot 0 begins, before the first instant that a table can hold, so that dividing always rounds down.
+const FIRST_SLOT_MS: i64 = -2_250_000_000_000;
+
+/// Widths of slots, in milliseconds, widest first: with the last one every edge of every day fits.
+const WIDTHS_MS: [i64; 3] = [QUARTER_MS, 60_000, 1_000];
+
+/// Where counts come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counting {
+    /// The projection; and the events themselves of the two quarters at the window's ends, as far as they are inside.
+    /// Whatever `ingested_at` says.
+    Kept,
+    /// The events of the request up to the fence, in slots of so many milliseconds.
+    Scanned {
+        /// Milliseconds.
+        width: i64,
+        /// Whether rows are hashed, too.
+        hashed: bool,
+    },
+}
+
+impl Counting {
+    /// The best that serves a window whose parts meet at these instants. `kept` says whether the projection may serve.
+    pub fn of(window: &Window, edges: impl Iterator<Item = i64> + Clone, kept: bool) -> Self {
+        let fits = |width: i64| edges.clone().all(|edge| edge.rem_euclid(width) == 0);
+        let width = WIDTHS_MS.into_iter().find(|&width| fits(width));
+        let width = width.unwrap_or(1);
+        let kept = kept && width == QUARTER_MS;
+        match inner(window) {
+            Some(_) if kept => Self::Kept,
+            _ => Self::Scanned {
+                width,
+                hashed: kept,
+            },
+        }
+    }
+
+    /// Whether rows are hashed.
+    pub fn is_hashed(self) -> bool {
+        match self {
+            Self::Kept => true,
+            Self::Scanned { hashed, .. } => hashed,
+        }
+    }
+
+    /// The same from the events up to the fence.
+    pub fn scanned(self) -> Self {
+        match self {
+            Self::Kept => Self::Scanned {
+                width: QUARTER_MS,
+                hashed: true,
+            },
+            scanned @ Self::Scanned { .. } => scanned,
+        }
+    }
+}
+
+/// The whole quarters of a window, from its first to its last instant.
+fn inner(window: &Window) -> Option<Interval> {
+    let (first, last) = window.intervals.first().zip(window.intervals.last())?;
+    let whole = Interval {
+        from: up(first.from),
+        until: down(last.until),
+    };
+    (whole.from < whole.until).then_some(whole)
+}
+
+/// The last quarter's beginning that is not behind an instant.
+fn down(instant: i64) -> i64 {
+    instant.div_euclid(QUARTER_MS) * QUARTER_MS
+}
+
+/// The first quarter's beginning that is not before an instant.
+fn up(instant: i64) -> i64 {
+    down(instant + QUARTER_MS - 1)
+}
+
+/// For each slot that has rows, in order: where it begins, its rows, the sum of their hashes, when the last of them came, and
+/// the bytes of their texts, in the columns that are asked for.
+///
+/// `nullable` names the text columns that may hold NULL.
+pub fn quarters(
+    request: &ExportRequest,
+    table: &str,
+    fence: Fence,
+    counting: Counting,
+    nullable: &[&str],
+) -> Statement {
+    let mut statement = Statement::new("");
+    let width = match (counting, inner(&request.window)) {
+        (Counting::Kept, Some(inner)) => {
+            push_kept(&mut statement, request, table, inner, nullable);
+            QUARTER_MS
+        }
+        (Counting::Kept, None) => {
+            push_scanned(
+                &mut statement,
+                request,
+                table,
+                fence,
+                QUARTER_MS,
+                true,
+                nullable,
+            );
+            QUARTER_MS
+        }
+        (Counting::Scanned { width, hashed }, _) => {
+            push_scanned(
+                &mut statement,
+                request,
+                table,
+                fence,
+                width,
+                hashed,
+                nullable,
+            );
+            width
+        }
+    };
+    let counted = std::mem::take(&mut statement.text);
+    statement.text = format!(
+        "SELECT toInt64(slot) * {width} - {shift} AS begins, rows, hash, newest, bytes\nFROM\n(\n{counted})\nORDER BY slot\n\
+         SETTINGS optimize_use_projections = 1, {PINNED}",
+        shift = -FIRST_SLOT_MS
+    );
+    statement
+}
+
+/// From the projection, and the ends of the window that are no whole quarters from the events.
+fn push_kept(
+    statement: &mut Statement,
+    request: &ExportRequest,
+    table: &str,
+    inner: Interval,
+    nullable: &[&str],
+) {
+    push_counts(statement, request, table, QUARTER_MS, true, nullable);
+    push_website(statement, request);
+    statement.text.push_str("\n  AND (");
+    for (index, interval) in request.window.intervals.iter().enumerate() {
+        let from = interval.from.max(inner.from);
+        let until = interval.until.min(inner.until);
+        let slot = |instant: i64| (instant - FIRST_SLOT_MS) / QUARTER_MS;
+        // Writing to a String cannot fail.
+        let _ = write!(
+            statement.text,
+            "{or}(slot >= {{slot_from_{index}:Int64}} AND slot < {{slot_until_{index}:Int64}})",
+            or = if index > 0 { "\n    OR " } else { "" }
+        );
+        statement.int_parameter(format!("slot_from_{index}"), slot(from));
+        statement.int_parameter(format!("slot_until_{index}"), slot(until));
+    }
+    statement.text.push(')');
+    push_filters(statement, request);
+    statement.text.push_str("\nGROUP BY slot\n");
+
+    let ends = request
+        .window
+        .intervals
+        .first()
+        .zip(request.window.intervals.last());
+    let Some((first, last)) = ends else {
+        return;
+    };
+    let ends = [(first.from, inner.from), (inner.until, last.until)];
+    for (index, (from, until)) in ends.into_iter().enumerate() {
+        if from >= until {
+            continue;
+        }
+        statement.text.push_str("UNION ALL\n");
+        push_counts(statement, request, table, QUARTER_MS, true, nullable);
+        push_website(statement, request);
+        let _ = write!(
+            statement.text,
+            "\n  AND timestamp >= fromUnixTimestamp64Milli({{end_from_{index}:Int64}}, 'UTC')\
+             \n  AND timestamp < fromUnixTimestamp64Milli({{end_until_{index}:Int64}}, 'UTC')"
+        );
+        statement.int_parameter(format!("end_from_{index}"), from);
+        statement.int_parameter(format!("end_until_{index}"), until);
+        push_filters(statement, request);
+        statement.text.push_str("\nGROUP BY slot\n");
+    }
+}
+
+fn push_scanned(
+    statement: &mut Statement,
+    request: &ExportRequest,
+    table: &str,
+    fence: Fence,
+    width: i64,
+    hashed: bool,
+    nullable: &[&str],
+) {
+    push_counts(statement, request, table, width, hashed, nullable);
+    let whole = super::Range::whole(&request.window).interval;
+    push_where(statement, request, fence, whole);
+    statement.text.push_str("\nGROUP BY slot\n");
+}
+
+/// `SELECT … FROM …`, in the projection's own expressions.
+fn push_counts(
+    statement: &mut Statement,
+    request: &ExportRequest,
+    table: &str,
+    width: i64,
+    hashed: bool,
+    nullable: &[&str],
+) {
+    let hash = if hashed {
+        format!(
+            "sum(cityHash64(timestamp, event_id, event_type, {}))",
+            TEXT_COLUMNS.join(", ")
+        )
+    } else {
+        "toUInt64(0)".to_owned()
+    };
+    let mut bytes = vec!["toUInt64(0)".to_owned()];
+    for (place, column) in TEXT_COLUMNS.into_iter().enumerate() {
+        if !request.fields.has(Field::Text(place)) {
+            continue;
+        }
+        bytes.push(if nullable.contains(&column) {
+            format!("sum(length(ifNull({column}, '')))")
+        } else {
+            format!("sum(length({column}))")
+        });
+    }
+    let _ = write!(
+        statement.text,
+        "SELECT intDiv(toUnixTimestamp64Milli(timestamp) + {shift}, {width}) AS slot, count() AS rows,\n  {hash} AS hash,\n  \
+         toUnixTimestamp64Milli(toDateTime64(max(ingested_at), 3, 'UTC')) AS newest,\n  {bytes} AS bytes\nFROM {table}\n",
+        shift = -FIRST_SLOT_MS,
+        bytes = bytes.join(" + ")
+    );
+}
+
+fn push_website(statement: &mut Statement, request: &ExportRequest) {
+    statement.text.push_str("WHERE website_id = {site:String}");
+    let named = |(name, _): &(String, super::Value)| name == "site";
+    if !statement.parameters.iter().any(named) {
+        statement.text_parameter("site", request.website.as_str());
+    }
+}
+
+/// The two filters that the projection knows.
+fn push_filters(statement: &mut Statement, request: &ExportRequest) {
+    if !request.include_bots {
+        statement.text.push_str("\n  AND is_bot = 0");
+    }
+    if let Some(event_type) = request.event_type {
+        statement
+            .text
+            .push_str("\n  AND event_type = {event_type:String}");
+        let named = |(name, _): &(String, super::Value)| name == "event_type";
+        if !statement.parameters.iter().any(named) {
+            statement.text_parameter("event_type", event_type.as_str());
+        }
+    }
+}
