@@ -28,7 +28,7 @@ impl Server {
         let facts = replica.facts.get();
         let nullable = facts.map_or(&[] as &[_], |facts| &facts.nullable);
         let has_parts = facts.is_some_and(|facts| facts.has_parts);
-        let fence = Fence { now: 0 };
+        let fence = Fence::at(0);
         let whole = Range::whole(&request.window);
         let slots = Slots::of(&request.window);
         let mut statements = vec![
