@@ -150,8 +150,9 @@ pub fn columns(table: &str) -> Vec<(&'static str, &'static str)> {
         .skip_while(|line| *line != "(")
         .skip(1)
         .take_while(|line| *line != ")")
-        .filter_map(|line| line.trim().split_once(' '))
-        .filter(|(name, _)| *name != "INDEX")
+        // Deeper lines are those of a projection, and upper-case words begin what is no column.
+        .filter_map(|line| line.strip_prefix("    ")?.split_once(' '))
+        .filter(|(name, _)| name.starts_with(|c: char| c.is_ascii_lowercase()))
         .map(|(name, rest)| {
             let end = [" DEFAULT ", " COMMENT "].map(|word| rest.find(word).unwrap_or(rest.len()));
             (name, rest[..end[0].min(end[1])].trim())

@@ -286,3 +286,21 @@ ENGINE = ReplacingMergeTree(version)
 ORDER BY (hash, id);
 INSERT INTO api_keys (id, hash, sites) SELECT 'key_old', lower(hex(SHA256('old'))), ['site_a'];
 ";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_columns_that_are_told_of_each_table_are_those_that_clickhouse_has() {
+    let database = database().await;
+    for table in TABLES {
+        let columns = database
+            .client
+            .query_raw("SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = {table:String} ORDER BY position")
+            .param("table", table)
+            .fetch_all::<(String, String)>();
+        let columns = columns.await.expect("columns");
+        let told = schema::columns(table).into_iter();
+        let told: Vec<_> = told
+            .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
+            .collect();
+        assert_eq!(told, columns, "{table}");
+    }
+}

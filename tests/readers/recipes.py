@@ -2,7 +2,7 @@
 
 usage: recipes.py FOLDER [ROWSPOUT]
 
-FOLDER holds one export as .csv, .ndjson and .parquet. With ROWSPOUT, the binary, and a ClickHouse in the environment, the recipes
+FOLDER holds one export as .csv, .ndjson, .parquet and .arrows. With ROWSPOUT, the binary, and a ClickHouse in the environment, the recipes
 of ClickHouse run too; where PySpark is installed, those of Spark. What a recipe is and what it answers stands in a comment in
 front of it:
   views       the three countries with the most page views, and how many
@@ -98,7 +98,7 @@ def main():
     spark = {}
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        for ending in ("csv", "ndjson", "parquet"):
+        for ending in ("csv", "ndjson", "parquet", "arrows"):
             (file,) = export.glob(f"*.{ending}")
             (folder / f"events.{ending}").symlink_to(file)
         os.chdir(folder)
