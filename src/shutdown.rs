@@ -2,6 +2,15 @@
 
 /// Resolves when the process is told to stop.
 pub async fn shutdown_signal() {
+    signalled(true).await;
+}
+
+/// Resolves when a process that stops is told so once more. A terminal that closes tells it twice by itself and does not count.
+pub async fn second_signal() {
+    signalled(false).await;
+}
+
+async fn signalled(by_closed_terminal: bool) {
     let interrupt = tokio::signal::ctrl_c();
     #[cfg(unix)]
     {
@@ -13,7 +22,7 @@ pub async fn shutdown_signal() {
             tokio::select! {
                 _ = interrupt => {}
                 _ = terminate.recv() => {}
-                _ = hang_up.recv() => {}
+                _ = hang_up.recv(), if by_closed_terminal => {}
             }
             return;
         }

@@ -8,7 +8,8 @@
 //!
 //! - Every body that ended as a whole one has the SHA-256 of the file that was made before, by the same service at rest.
 //! - Every query of a client that left is looked for in ClickHouse's list, and how long it was still there is told.
-//! - The small exports' latency is told beside the fair share: what one takes at rest, times the exports that run at once.
+//! - The small exports' latency, with their time in the queue, is told beside the fair share: what one takes at rest, times the
+//!   clients that there are.
 //! - The service's peak resident memory is told beside its bound: what each export that runs may hold.
 //!
 //! ```text

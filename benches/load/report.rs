@@ -82,7 +82,7 @@ impl Report<'_> {
 
         self.at_rest.sort_by(f64::total_cmp);
         let rest = quantile(&self.at_rest, 0.5);
-        let share = rest * (DEFAULT_MAX_EXPORTS + 1) as f64;
+        let share = rest * (self.options.clients + 1) as f64;
         let is_whole = |taken: &&Taken| matches!(taken.ending, Ending::Whole);
         let mut small: Vec<f64> = self
             .under_load

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::export::ExportId;
 use crate::request::Format;
 use crate::serve::{self, Service};
-use crate::shutdown::shutdown_signal;
+use crate::shutdown::{second_signal, shutdown_signal};
 
 /// Flags of `demo`.
 #[derive(Debug, Args)]
@@ -112,7 +112,7 @@ async fn serve(demo: &Demo) -> Result<()> {
         Service::new(demo.config.clone())?,
         listener,
         shutdown_signal(),
-        shutdown_signal(),
+        second_signal(),
     )
     .await
 }

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use crate::config::{Config, Layer};
 use crate::error::{Error, Result};
 use crate::serve::{self, Service};
-use crate::shutdown::shutdown_signal;
+use crate::shutdown::{second_signal, shutdown_signal};
 
 /// Flags of `serve`.
 #[derive(Debug, Args)]
@@ -43,7 +43,7 @@ pub(super) async fn run(_args: ServeArgs, config: Config) -> Result<()> {
     let address = listener.local_addr().unwrap_or(config.listen);
     eprintln!("rowspout listens on {}", url(&config, address));
     // A second signal ends what the first one lets finish.
-    serve::run(service, listener, shutdown_signal(), shutdown_signal()).await
+    serve::run(service, listener, shutdown_signal(), second_signal()).await
 }
 
 /// Where the service is.

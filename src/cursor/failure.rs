@@ -26,6 +26,22 @@ pub async fn in_time<T>(
         .map_err(|error| from_clickhouse(error, url))
 }
 
+/// As [`in_time`], for a question that may be sent twice: a connection that was kept may be closed by the time that it is used
+/// again.
+///
+/// # Errors
+///
+/// As [`in_time`].
+pub async fn in_time_again<T, F>(question: impl Fn() -> F, url: &str) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, ClientError>>,
+{
+    match within(ANSWER_TIMEOUT, question()).await {
+        Err(ClientError::Network(_)) => in_time(question(), url).await,
+        answer => answer.map_err(|error| from_clickhouse(error, url)),
+    }
+}
+
 /// The answer to a query that comes in so much time, or why there is none.
 ///
 /// # Errors

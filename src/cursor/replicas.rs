@@ -125,8 +125,8 @@ impl Replicas {
         order
     }
 
-    /// Asks one after the other until one answers, and the last one twice: a connection that was kept may be closed by the
-    /// time that it is used again. So `question` may be sent several times, which must not matter.
+    /// Asks one after the other until one answers, and the last one twice if the connection breaks. So `question` may be sent
+    /// several times, which must not matter.
     ///
     /// # Errors
     ///
@@ -135,20 +135,19 @@ impl Replicas {
     where
         F: Future<Output = Result<T, ClientError>>,
     {
-        let mut order = self.in_order();
-        order.extend(order.last().cloned());
+        let order = self.in_order();
         let mut tried = 0;
         loop {
             let replica = &order[tried];
             tried += 1;
             replica.try_again();
-            let answer = question(replica.client.clone());
+            let ask = || question(replica.client.clone());
             let answer = if tried < order.len() {
-                failure::within(HASTE, answer)
+                failure::within(HASTE, ask())
                     .await
                     .map_err(|error| failure::from_clickhouse(error, replica.url()))
             } else {
-                failure::in_time(answer, replica.url()).await
+                failure::in_time_again(ask, replica.url()).await
             };
             match answer {
                 Err(error) if failure::is_of_the_server(&error) => {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::replicas::Replica;
 use super::{Server, failure};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::pushdown::COUNTS;
 use crate::pushdown::columns::TEXT_COLUMNS;
 
@@ -38,15 +38,18 @@ pub(crate) async fn describe(
     database: &str,
     name: &str,
 ) -> Result<Vec<Described>> {
-    let query = client
-        .query_raw(
-            "SELECT name, type AS column_type, ifNull((SELECT any(engine) FROM system.tables \
+    let question = || {
+        client
+            .query_raw(
+                "SELECT name, type AS column_type, ifNull((SELECT any(engine) FROM system.tables \
              WHERE database = {database:String} AND name = {name:String}), '') AS engine \
              FROM system.columns WHERE database = {database:String} AND table = {name:String}",
-        )
-        .param("database", database)
-        .param("name", name);
-    failure::in_time(query.fetch_all::<Described>(), url).await
+            )
+            .param("database", database)
+            .param("name", name)
+            .fetch_all::<Described>()
+    };
+    failure::in_time_again(question, url).await
 }
 
 /// A column that would be read wrongly.
@@ -154,12 +157,7 @@ impl Server {
             .table
             .split_once('.')
             .unwrap_or((&self.database, &self.table));
-        let describe = || describe(&replica.client, replica.url(), database, name);
-        let described = match describe().await {
-            // A connection that was kept may be closed by the time that it is used again.
-            Err(error) if error.kind() == ErrorKind::Unavailable => describe().await?,
-            described => described?,
-        };
+        let described = describe(&replica.client, replica.url(), database, name).await?;
         let Some(first) = described.first() else {
             return Err(Error::internal(format!(
                 "there is no table {database}.{name}: create the tables with `rowspout schema apply`, or name another with \

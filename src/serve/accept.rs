@@ -17,6 +17,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// How long to wait after a failed accept (too many open files), so as not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long connections have to close where the second signal came before new exports were refused.
+const HURRY: Duration = Duration::from_secs(1);
+
 /// How long a refusal for too many connections may take to be written.
 const REFUSAL: Duration = Duration::from_secs(1);
 
@@ -59,7 +62,10 @@ pub(super) async fn serve(
         }
     };
     let hurry = async {
-        if !hurried {
+        if hurried {
+            // Idle connections still close by themselves.
+            tokio::time::sleep(HURRY).await;
+        } else {
             at_once.await;
         }
     };

@@ -26,6 +26,9 @@ const MAX_SLOWED: u32 = 4;
 /// Keys that are looked up at once for one address.
 const MAX_AT_ONCE: usize = 8;
 
+/// How long an attempt waits for its turn: longer only where ClickHouse does not answer.
+const TURN: Duration = Duration::from_secs(10);
+
 /// Addresses that are told apart. All others share one place, so that their number is no way around the limit.
 const MAX_ADDRESSES: usize = 10_000;
 
@@ -69,15 +72,21 @@ impl Attempts {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::RateLimited`] where too many attempts of this address wait already.
+    /// [`ErrorKind::RateLimited`] where too many attempts of this address wait already, [`ErrorKind::Unavailable`] where its
+    /// turn does not come.
     pub(super) async fn begin(&self, address: IpAddr) -> Result<Attempt<'_>> {
         let address = match address {
             IpAddr::V4(_) => address,
             IpAddr::V6(_) => masked(address, IPV6_PREFIX),
         };
         let (address, turns) = self.turns(address);
-        let turn = turns.acquire_owned().await;
-        let turn = turn.map_err(|error| Error::internal("nobody can wait").with_source(error))?;
+        let turn = tokio::time::timeout(TURN, turns.acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "too many keys wait to be looked up: try again in some seconds",
+            ));
+        };
         if let Some(_slowed) = self.slow(address)? {
             tokio::time::sleep(SLOWED).await;
         }

@@ -212,10 +212,10 @@ async fn serve_http2(
             handler,
         );
     let mut connection = std::pin::pin!(connection);
-    // As over HTTP/1.1, a connection without a request is closed in the time that a request's head may take.
+    // As over HTTP/1.1, a connection without a request is closed in the time that a request's head may take; what it still has
+    // to take of the answers before goes out first.
     let mut look = tokio::time::interval(head);
     let mut drained = false;
-    let mut closing = false;
     loop {
         tokio::select! {
             result = connection.as_mut() => return result,
@@ -223,14 +223,11 @@ async fn serve_http2(
                 drained = true;
                 connection.as_mut().graceful_shutdown();
             }
-            _ = look.tick() => match (idleness.lasts(), closing) {
-                (false, _) => {}
-                (true, false) => {
-                    closing = true;
+            _ = look.tick(), if !drained => {
+                if idleness.lasts() {
+                    drained = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                // It does not answer to that.
-                (true, true) => return Ok(()),
             }
         }
     }
