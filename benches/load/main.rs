@@ -87,7 +87,8 @@ async fn measure_all(options: &Options) -> bool {
     let address: Arc<str> = service.address.as_str().into();
 
     let files = Arc::new(Files::make(&address, &service.key).await);
-    let probe = Client::new(address.clone(), service.key.clone(), Kind::Fast, 0);
+    let key = catalog.create_key(&[], "small").await.expect("a key");
+    let probe = Client::new(address.clone(), key, Kind::Fast, 0);
     let mut at_rest = Vec::new();
     for _ in 0..PROBES_AT_REST {
         at_rest.push(probe.take_small(&files).await.seconds);

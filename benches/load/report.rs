@@ -1,6 +1,6 @@
 //! The figures, and whether they are as they must be.
 
-use rowspout::config::{DEFAULT_MAX_EXPORTS, DEFAULT_QUEUE_SECONDS};
+use rowspout::config::DEFAULT_MAX_EXPORTS;
 use serde_json::{Value, json};
 
 use super::abandoned::Remained;
@@ -101,7 +101,7 @@ impl Report<'_> {
         let broken = self.under_load.len() - small.len() - refused;
         println!(
             "small exports: at rest {rest:.3} s; under load {} whole, median {:.3}, 95 % within {:.3}, longest {:.3} s; fair share {share:.3} s; \
-             refused after {DEFAULT_QUEUE_SECONDS} s in the queue: {refused}; otherwise: {broken}",
+             refused: {refused}; otherwise: {broken}",
             small.len(),
             of(0.5),
             of(0.95),

@@ -1,19 +1,30 @@
 //! Who may export now: so many at once, so many of one key, and a queue with a bound and a patience for the rest.
 //!
-//! A place that becomes free goes to the waiting key with the fewest exports running, and among equal ones to who came
-//! first: whoever asks for little is not behind all of what another one asks for. A key's exports count from the moment
+//! A place that becomes free goes to the waiting key with the fewest exports running, among equal ones to the one that had
+//! places for the shortest time lately, and then to who came first: whoever asks for little is not behind those who ask for
+//! much, or take it slowly. Where the queue is full, the one that would be last is refused, be it the new one or another. A key's exports count from the moment
 //! they wait, so no key can fill the queue; and they count by key and not by connection, so a second connection gives
 //! nobody more.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use super::metrics::{self, Limit};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
+
+/// In this time half of what a key had is forgotten.
+const HALF_FORGOTTEN: Duration = Duration::from_secs(60);
+
+/// Less than that of a place's time is as good as none, in seconds.
+const NOTHING_HAD: f64 = 0.01;
+
+/// Keys that are remembered before some are forgotten.
+const MANY_KEYS: usize = 1_024;
 
 /// Lets exports in.
 pub(super) struct Admission {
@@ -27,6 +38,7 @@ pub(super) struct Admission {
 pub(super) struct Place {
     places: Arc<Places>,
     key: String,
+    since: Instant,
 }
 
 /// The places, and who waits for one.
@@ -43,18 +55,37 @@ struct State {
     closed: bool,
 }
 
-/// The exports of one key.
+/// The exports of one key, until it has none and what it had is forgotten.
 #[derive(Default)]
 struct OfKey {
     running: usize,
     waiting: usize,
+    had: Had,
+}
+
+/// The time that a key had places for, in seconds, as it was at a moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Had(Option<(f64, Instant)>);
+
+impl Had {
+    fn at(self, now: Instant) -> f64 {
+        self.0.map_or(0.0, |(seconds, then)| {
+            let halvings =
+                now.saturating_duration_since(then).as_secs_f64() / HALF_FORGOTTEN.as_secs_f64();
+            seconds * (-halvings).exp2()
+        })
+    }
+
+    fn add(&mut self, time: Duration, now: Instant) {
+        self.0 = Some((self.at(now) + time.as_secs_f64(), now));
+    }
 }
 
 /// One export in the queue.
 struct Turn {
     key: String,
     number: u64,
-    told: oneshot::Sender<Place>,
+    told: oneshot::Sender<Result<Place>>,
 }
 
 /// Leaves the queue when dropped, if it is not its turn before.
@@ -98,12 +129,8 @@ impl Admission {
                 state.of_key(key).running += 1;
                 return Ok(self.places.place(key));
             }
-            if state.queue.len() >= self.max_queued {
-                metrics::limit_hit(Limit::Queued);
-                return Err(Error::new(
-                    ErrorKind::Unavailable,
-                    "too many exports run and wait now: try again in some seconds",
-                ));
+            if state.queue.len() >= self.max_queued && !state.make_room(key) {
+                return Err(queue_full());
             }
             state.wait(key)
         };
@@ -114,7 +141,7 @@ impl Admission {
         let turn = tokio::time::timeout(self.patience, turn).await;
         drop(waiting);
         match turn {
-            Ok(Ok(place)) => Ok(place),
+            Ok(Ok(told)) => told,
             Ok(Err(_)) => Err(shutting_down()),
             Err(_) => {
                 metrics::limit_hit(Limit::QueueSeconds);
@@ -124,7 +151,8 @@ impl Admission {
                         "too many exports run now, and no place became free within {} s: try again in some seconds",
                         self.patience.as_secs()
                     ),
-                ))
+                )
+                .with_retry_after(super::respond::RETRY_AFTER_SECONDS))
             }
         }
     }
@@ -167,6 +195,7 @@ impl Places {
         Place {
             places: self.clone(),
             key: key.to_owned(),
+            since: Instant::now(),
         }
     }
 }
@@ -176,12 +205,15 @@ impl State {
         self.by_key.entry(key.to_owned()).or_default()
     }
 
-    fn forget_idle(&mut self, key: &str) {
-        self.by_key
-            .retain(|name, of_key| name != key || of_key.running + of_key.waiting > 0);
+    /// Forgets keys that have nothing and had nothing lately.
+    fn forget_idle(&mut self) {
+        let now = Instant::now();
+        self.by_key.retain(|_, of_key| {
+            of_key.running + of_key.waiting > 0 || of_key.had.at(now) > NOTHING_HAD
+        });
     }
 
-    fn wait(&mut self, key: &str) -> (u64, oneshot::Receiver<Place>) {
+    fn wait(&mut self, key: &str) -> (u64, oneshot::Receiver<Result<Place>>) {
         let (told, turn) = oneshot::channel();
         let number = self.next;
         self.next += 1;
@@ -198,26 +230,63 @@ impl State {
     /// One of a key waits no longer.
     fn leave_queue(&mut self, key: &str) {
         self.of_key(key).waiting -= 1;
-        self.forget_idle(key);
         metrics::queued(-1.0);
     }
 
-    /// Whose turn it is: of the key with the fewest exports running, the one that came first.
+    /// Whose turn it is: of the key with the smallest claim, the one that came first.
     fn next_turn(&mut self) -> Option<Turn> {
-        let running = |turn: &Turn| {
-            self.by_key
-                .get(&turn.key)
-                .map_or(0, |of_key| of_key.running)
-        };
-        let (at, _) = self
-            .queue
-            .iter()
-            .enumerate()
-            .min_by_key(|(_, turn)| running(turn))?;
+        let now = Instant::now();
+        let claims = self.queue.iter().map(|turn| self.claim(&turn.key, now));
+        let (at, _) = claims.enumerate().min_by(|(_, a), (_, b)| a.cmp(b))?;
         let turn = self.queue.remove(at)?;
         self.of_key(&turn.key).running += 1;
         self.leave_queue(&turn.key);
         Some(turn)
+    }
+
+    /// Refuses the one that waits with the largest claim, if an export of this key has a smaller one.
+    fn make_room(&mut self, key: &str) -> bool {
+        let now = Instant::now();
+        let claims = self.queue.iter().map(|turn| self.claim(&turn.key, now));
+        let last = claims.enumerate().max_by(|(_, a), (_, b)| a.cmp(b));
+        let Some((at, _)) = last.filter(|(_, claim)| self.claim(key, now).cmp(claim).is_lt())
+        else {
+            return false;
+        };
+        if let Some(turn) = self.queue.remove(at) {
+            self.leave_queue(&turn.key);
+            // It may just have left.
+            let _ = turn.told.send(Err(queue_full()));
+        }
+        true
+    }
+
+    fn claim(&self, key: &str, now: Instant) -> Claim {
+        let of_key = self.by_key.get(key);
+        of_key.map_or(Claim::NONE, |of_key| Claim {
+            running: of_key.running,
+            // Less than a second is as good as none.
+            had: of_key.had.at(now).floor(),
+        })
+    }
+}
+
+/// What a key has already: the smaller it is, the sooner the key's turn.
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    running: usize,
+    had: f64,
+}
+
+impl Claim {
+    const NONE: Self = Self {
+        running: 0,
+        had: 0.0,
+    };
+
+    fn cmp(&self, other: &Self) -> Ordering {
+        let running = self.running.cmp(&other.running);
+        running.then(self.had.total_cmp(&other.had))
     }
 }
 
@@ -225,8 +294,12 @@ impl Drop for Place {
     fn drop(&mut self) {
         let next = {
             let mut state = self.places.lock();
-            state.of_key(&self.key).running -= 1;
-            state.forget_idle(&self.key);
+            let of_key = state.of_key(&self.key);
+            of_key.running -= 1;
+            of_key.had.add(self.since.elapsed(), Instant::now());
+            if state.by_key.len() >= MANY_KEYS {
+                state.forget_idle();
+            }
             let next = state.next_turn();
             if next.is_none() {
                 state.free += 1;
@@ -235,7 +308,7 @@ impl Drop for Place {
         };
         if let Some(turn) = next {
             // Who has left meanwhile gives the place back, by dropping it.
-            let _ = turn.told.send(self.places.place(&turn.key));
+            let _ = turn.told.send(Ok(self.places.place(&turn.key)));
         }
     }
 }
@@ -251,6 +324,16 @@ impl Drop for Waiting<'_> {
             state.leave_queue(&turn.key);
         }
     }
+}
+
+/// What is said where too many wait.
+fn queue_full() -> Error {
+    metrics::limit_hit(Limit::Queued);
+    Error::new(
+        ErrorKind::Unavailable,
+        "too many exports run and wait now: try again in some seconds",
+    )
+    .with_retry_after(super::respond::RETRY_AFTER_SECONDS)
 }
 
 /// What is said of new exports while those in flight finish.
@@ -332,9 +415,74 @@ mod tests {
         }
         assert_eq!(order, ["none", "many", "one", "none", "many"]);
         drop(running);
+        assert_has_nothing(&admission, 3);
+    }
+
+    fn assert_has_nothing(admission: &Admission, free: usize) {
         let state = admission.places.lock();
-        assert_eq!(state.free, 3);
-        assert!(state.by_key.is_empty() && state.queue.is_empty());
+        assert_eq!(state.free, free);
+        let mut of_keys = state.by_key.values();
+        assert!(of_keys.all(|of_key| of_key.running + of_key.waiting == 0));
+        assert!(state.queue.is_empty());
+    }
+
+    #[tokio::test]
+    async fn of_keys_without_exports_the_one_that_had_least_lately_is_first() {
+        let admission = admission(1, 10);
+        let now = Instant::now();
+        for (key, seconds, before) in [("slow", 100, 0), ("long ago", 100, 600), ("small", 5, 0)] {
+            let then = now.checked_sub(Duration::from_secs(before)).unwrap();
+            let mut state = admission.places.lock();
+            let time = Duration::from_secs(seconds);
+            state.of_key(key).had.add(time, then);
+        }
+        let place = admission.enter("other").await.unwrap();
+        let mut turns = Vec::new();
+        for key in ["slow", "small", "long ago"] {
+            turns.push((key, wait(&admission, key).await));
+        }
+        drop(place);
+        for key in ["long ago", "small", "slow"] {
+            let at = turns.iter().position(|(of, _)| *of == key).unwrap();
+            let (_, turn) = turns.remove(at);
+            drop(turn.await.unwrap().unwrap());
+        }
+        assert_has_nothing(&admission, 1);
+        // What was had long ago is forgotten.
+        let mut state = admission.places.lock();
+        let long_ago = now.checked_sub(Duration::from_secs(3_000)).unwrap();
+        for of_key in state.by_key.values_mut() {
+            of_key.had = Had(Some((100.0, long_ago)));
+        }
+        state.forget_idle();
+        assert!(state.by_key.is_empty());
+    }
+
+    #[tokio::test]
+    async fn where_the_queue_is_full_the_one_that_would_be_last_is_refused() {
+        let admission = admission(2, 2);
+        let mut running = Vec::new();
+        for key in ["many", "many"] {
+            running.push(admission.enter(key).await.unwrap());
+        }
+        let one = wait(&admission, "one").await;
+        let many = wait(&admission, "many").await;
+        // Of a new one as of the last one in the queue, the new one is refused.
+        assert!(
+            admission
+                .enter("many")
+                .await
+                .is_err_and(|error| error.retry_after().is_some())
+        );
+        let entering = admission.clone();
+        let other = tokio::spawn(async move { entering.enter("other").await });
+        let refused = many.await.unwrap();
+        assert!(refused.is_err_and(|error| error.kind() == ErrorKind::Unavailable));
+        drop(running);
+        for turn in [one, other] {
+            drop(turn.await.unwrap().unwrap());
+        }
+        assert_has_nothing(&admission, 2);
     }
 
     #[tokio::test]
@@ -355,14 +503,13 @@ mod tests {
         let (_, turn) = admission.places.lock().wait("b");
         drop(turn);
         drop(place);
-        assert_eq!(admission.places.lock().free, 1);
-        assert!(admission.places.lock().by_key.is_empty());
+        assert_has_nothing(&admission, 1);
         let place = admission.enter("a").await.unwrap();
         let waiting = wait(&admission, "b").await;
         admission.close();
         assert!(waiting.await.unwrap().is_err());
         assert!(admission.enter("a").await.is_err());
         drop(place);
-        assert!(admission.places.lock().by_key.is_empty());
+        assert_has_nothing(&admission, 1);
     }
 }

@@ -85,7 +85,8 @@ impl Attempts {
             return Err(Error::new(
                 ErrorKind::Unavailable,
                 "too many keys wait to be looked up: try again in some seconds",
-            ));
+            )
+            .with_retry_after(super::respond::RETRY_AFTER_SECONDS));
         };
         if let Some(_slowed) = self.slow(address)? {
             tokio::time::sleep(SLOWED).await;

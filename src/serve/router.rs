@@ -46,7 +46,9 @@ pub(super) async fn route(service: &Arc<Service>, request: Request<Incoming>) ->
         Ok(response) => respond::common(response, &id),
         Err(error) => {
             metrics::failed(&error);
-            if respond::status(&error).is_server_error() {
+            // What says when to come again is a limit that holds, and counted as one.
+            let is_limit = error.retry_after().is_some();
+            if respond::status(&error).is_server_error() && !is_limit {
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(export = %id, error, "the request failed");
             } else {
