@@ -30,7 +30,12 @@ pub struct Applied {
     pub present: Vec<String>,
     /// Parts of `events` from before [`COUNTS`], which get them in the background now.
     pub uncounted: u64,
+    /// Parts of `events` with rows that a DELETE marked, which lose those in the background now.
+    pub masked: u64,
 }
+
+/// Takes rows that a DELETE marked out of the parts of `events`.
+const APPLY_MASKS: &str = "ALTER TABLE events APPLY DELETED MASK";
 
 /// What a statement that only concerns [`COUNTS`] begins with.
 const ALTER_EVENTS: &str = "ALTER TABLE events\n";
@@ -65,6 +70,12 @@ pub async fn apply(clickhouse: &ClickHouse) -> Result<Applied> {
             continue;
         }
         if statement.contains("MATERIALIZE PROJECTION") {
+            // It would count rows that are only marked as deleted, as one of an earlier version did.
+            applied.masked = masked(&client).await.map_err(failed)?;
+            if applied.masked > 0 {
+                let apply = client.query_raw(APPLY_MASKS).execute();
+                apply.await.map_err(failed)?;
+            }
             applied.uncounted = uncounted(&client).await.map_err(failed)?;
             if applied.uncounted == 0 {
                 continue;
@@ -112,6 +123,17 @@ async fn uncounted(client: &clickhouse::Client) -> Result<u64, clickhouse::error
         .await
 }
 
+/// Parts of `events` with rows that are only marked as deleted.
+async fn masked(client: &clickhouse::Client) -> Result<u64, clickhouse::error::Error> {
+    client
+        .query_raw(
+            "SELECT countIf(has_lightweight_delete) FROM system.parts \
+             WHERE database = currentDatabase() AND table = 'events' AND active",
+        )
+        .fetch_one::<u64>()
+        .await
+}
+
 /// Creates the database unless it is there. A user who may not create databases can so use one that exists.
 async fn create_database(clickhouse: &ClickHouse) -> Result<bool, clickhouse::error::Error> {
     // The database cannot be the default one of the queries that look for it and create it.
@@ -149,10 +171,13 @@ pub fn columns(table: &str) -> Vec<(&'static str, &'static str)> {
     lines
         .skip_while(|line| *line != "(")
         .skip(1)
-        .take_while(|line| *line != ")")
-        // Deeper lines are those of a projection, and upper-case words begin what is no column.
-        .filter_map(|line| line.strip_prefix("    ")?.split_once(' '))
-        .filter(|(name, _)| name.starts_with(|c: char| c.is_ascii_lowercase()))
+        // Behind the columns come what is none, or the end.
+        .take_while(|line| {
+            !["    INDEX ", "    PROJECTION ", ")"]
+                .iter()
+                .any(|end| line.starts_with(end))
+        })
+        .filter_map(|line| line.trim_start().split_once(' '))
         .map(|(name, rest)| {
             let end = [" DEFAULT ", " COMMENT "].map(|word| rest.find(word).unwrap_or(rest.len()));
             (name, rest[..end[0].min(end[1])].trim())
