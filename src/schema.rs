@@ -34,9 +34,6 @@ pub struct Applied {
     pub masked: u64,
 }
 
-/// Takes rows that a DELETE marked out of the parts of `events`.
-const APPLY_MASKS: &str = "ALTER TABLE events APPLY DELETED MASK";
-
 /// What a statement that only concerns [`COUNTS`] begins with.
 const ALTER_EVENTS: &str = "ALTER TABLE events\n";
 
@@ -69,13 +66,13 @@ pub async fn apply(clickhouse: &ClickHouse) -> Result<Applied> {
         if statement.contains(ALTER_EVENTS) && !is_counted(&client).await.map_err(failed)? {
             continue;
         }
-        if statement.contains("MATERIALIZE PROJECTION") {
-            // It would count rows that are only marked as deleted, as one of an earlier version did.
+        if statement.contains("APPLY DELETED MASK") {
             applied.masked = masked(&client).await.map_err(failed)?;
-            if applied.masked > 0 {
-                let apply = client.query_raw(APPLY_MASKS).execute();
-                apply.await.map_err(failed)?;
+            if applied.masked == 0 {
+                continue;
             }
+        }
+        if statement.contains("MATERIALIZE PROJECTION") {
             applied.uncounted = uncounted(&client).await.map_err(failed)?;
             if applied.uncounted == 0 {
                 continue;
