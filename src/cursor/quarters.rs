@@ -275,6 +275,7 @@ impl Server {
             fence,
             limit,
         } = ask;
+        let shorter = self.silence < limit;
         let limit = limit.min(self.silence);
         let facts = replica.facts.get();
         let nullable = facts.map_or(&[] as &[_], |facts| &facts.nullable);
@@ -284,11 +285,22 @@ impl Server {
             .with_setting("max_execution_time", limit.as_secs().max(1).to_string());
         let mut kill = Kill::new(replica.clone(), query_id.to_owned());
         let counted = tokio::time::timeout(limit + ANSWER, read(query, replica, tally)).await;
-        counted.unwrap_or_else(|_| {
+        let counted = counted.unwrap_or_else(|_| {
             Err(failure::from_clickhouse(
                 clickhouse::error::Error::TimedOut,
                 replica.url(),
             ))
+        });
+        counted.map_err(|error| match error.kind() {
+            ErrorKind::QueryTimeout if shorter => Error::new(
+                ErrorKind::QueryTimeout,
+                format!(
+                    "the rows were not counted within {} s: ask for less time, or raise silence_seconds",
+                    limit.as_secs()
+                ),
+            )
+            .with_source(error),
+            _ => error,
         })?;
         kill.disarm();
         Ok(())

@@ -61,17 +61,14 @@ pub(super) async fn plan(
         || Planner::new(&stretches, wanted.part_rows),
     );
     let counted = counted.await.map_err(|error| match error.kind() {
-        ErrorKind::QueryTimeout => {
-            let (seconds, setting) = match service.config.silence {
-                silence if silence < limit => (silence.as_secs(), "silence_seconds"),
-                _ => (limit.as_secs(), "plan_seconds"),
-            };
-            Error::new(
-                ErrorKind::QueryTimeout,
-                format!("the rows were not counted within {seconds} s: ask for less time, or raise {setting}"),
-            )
-            .with_source(error)
-        }
+        ErrorKind::QueryTimeout if limit <= service.config.silence => Error::new(
+            ErrorKind::QueryTimeout,
+            format!(
+                "the rows were not counted within {} s: ask for less time, or raise plan_seconds",
+                limit.as_secs()
+            ),
+        )
+        .with_source(error),
         _ => error,
     })?;
     let Counted {
