@@ -31,7 +31,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::cursor::{
-    Chosen, Counts, Digest, Interruptions, Proof, Ranges, Remedy, Server, failure,
+    Chosen, Counts, Digest, Interruptions, Proof, Ranges, Remedy, Server, Told, failure,
 };
 use crate::decode::{Batch, Decoder};
 use crate::encode::{Encoder, FileInfo};
@@ -182,40 +182,35 @@ impl Export {
     /// The table of events cannot be read. The query's own errors come with the first chunk.
     pub async fn begin(
         id: ExportId,
-        request: ExportRequest,
+        request: impl Into<Arc<ExportRequest>>,
         server: Server,
         fence: Fence,
     ) -> Result<Self> {
-        let request = Arc::new(request);
+        let request = request.into();
         let chosen = server
             .choose(&request, fence, &format!("{id}-count"))
             .await?;
         Self::read(id, request, server, chosen, fence, None)
     }
 
-    /// The same, with [`Export::digest`] told before the first byte where the table's projection knows it. Then rows that become
-    /// visible meanwhile are left to the next export, and the digest is asked for once more before the end: the export fails
-    /// where its rows are not, or are no more, those of the digest.
+    /// The same where [`Server::tell_apart`] was asked before. With a digest, all rows are settled: what becomes visible
+    /// meanwhile is left to the next export, and the digest is asked for once more before the end. The export fails where its
+    /// rows are not, or are no more, those of the digest.
     ///
     /// # Errors
     ///
-    /// As [`Export::begin`], and those of the query for the digest.
-    pub async fn begin_told_apart(
+    /// As [`Export::begin`].
+    pub fn begin_told(
         id: ExportId,
-        request: ExportRequest,
+        request: Arc<ExportRequest>,
         server: Server,
         fence: Fence,
+        told: Told,
     ) -> Result<Self> {
-        let request = Arc::new(request);
-        let chosen = server
-            .choose(&request, fence, &format!("{id}-count"))
-            .await?;
-        let digest = server
-            .digest(&chosen.replica, &request, fence, &format!("{id}-digest"))
-            .await?;
-        let (digest, fence) = match digest {
-            Some((digest, fence)) => (Some(digest), fence),
-            None => (None, fence),
+        let Told { chosen, digest } = told;
+        let fence = match digest {
+            Some(_) => fence.only_settled(),
+            None => fence,
         };
         Self::read(id, request, server, chosen, fence, digest)
     }
@@ -483,25 +478,39 @@ impl Export {
         }
     }
 
-    /// Checks that all rows are those of the digest, and still are: an update changes none of the counts.
+    /// Checks that all rows are those of the digest, and still are: an update changes none of the counts. What the projection
+    /// counts includes rows that came meanwhile, so where that differs, the events say which is right.
     async fn prove_digest(&mut self) -> Result<()> {
         let Some(expected) = self.digest else {
             return Ok(());
         };
+        let kept = self.digest_of(false).await?;
+        if kept == Some(expected) && self.rows == expected.rows {
+            return Ok(());
+        }
+        let found = self.digest_of(true).await?;
+        if found == Some(expected) && self.rows == expected.rows {
+            return Ok(());
+        }
+        let delivered = found.is_some_and(|found| found.rows == self.rows);
+        let error = if delivered && kept == Some(expected) {
+            counted_otherwise()
+        } else {
+            changed_under_its_tag()
+        };
+        Err(error.with_detail(format!(
+            "{expected:?} was told, {} rows were delivered, the projection has {kept:?} now and the events {found:?}",
+            self.rows
+        )))
+    }
+
+    /// The digest of the window as the projection has it, or of the events; from another replica where one fails.
+    async fn digest_of(&mut self, events: bool) -> Result<Option<Digest>> {
         loop {
-            let error = match self.ranges.digest().await {
-                Ok(found) if found == Some(expected) && self.rows == expected.rows => return Ok(()),
-                Ok(found) => {
-                    return Err(changed_under_its_tag().with_detail(format!(
-                        "{expected:?} was told, {} rows were delivered, and it is {found:?} now",
-                        self.rows
-                    )));
-                }
-                Err(error) => error,
+            let error = match self.ranges.digest(events).await {
+                Err(error) if failure::is_of_the_server(&error) => error,
+                digest => return digest,
             };
-            if !failure::is_of_the_server(&error) {
-                return Err(error);
-            }
             self.ranges.blame(&error);
             self.leave(error).await?;
         }
@@ -643,6 +652,14 @@ fn changed_under_its_tag() -> Error {
     Error::new(
         ErrorKind::Unavailable,
         "the rows changed while they were read, and are not those of the ETag any more: ask again",
+    )
+}
+
+/// The tag was made from counts that are not those of the events.
+fn counted_otherwise() -> Error {
+    Error::internal(
+        "the projection quarter_hours counts other rows than the table of events has, as it does where it was made over parts \
+         with rows that DELETE had marked: run `ALTER TABLE events APPLY DELETED MASK`, as `rowspout schema apply` does",
     )
 }
 

@@ -30,6 +30,8 @@ pub struct Applied {
     pub present: Vec<String>,
     /// Parts of `events` from before [`COUNTS`], which get them in the background now.
     pub uncounted: u64,
+    /// Parts of `events` with rows that a DELETE marked, which lose those in the background now.
+    pub masked: u64,
 }
 
 /// What a statement that only concerns [`COUNTS`] begins with.
@@ -63,6 +65,12 @@ pub async fn apply(clickhouse: &ClickHouse) -> Result<Applied> {
     for statement in statements(TABLES) {
         if statement.contains(ALTER_EVENTS) && !is_counted(&client).await.map_err(failed)? {
             continue;
+        }
+        if statement.contains("APPLY DELETED MASK") {
+            applied.masked = masked(&client).await.map_err(failed)?;
+            if applied.masked == 0 {
+                continue;
+            }
         }
         if statement.contains("MATERIALIZE PROJECTION") {
             applied.uncounted = uncounted(&client).await.map_err(failed)?;
@@ -112,6 +120,17 @@ async fn uncounted(client: &clickhouse::Client) -> Result<u64, clickhouse::error
         .await
 }
 
+/// Parts of `events` with rows that are only marked as deleted.
+async fn masked(client: &clickhouse::Client) -> Result<u64, clickhouse::error::Error> {
+    client
+        .query_raw(
+            "SELECT countIf(has_lightweight_delete) FROM system.parts \
+             WHERE database = currentDatabase() AND table = 'events' AND active",
+        )
+        .fetch_one::<u64>()
+        .await
+}
+
 /// Creates the database unless it is there. A user who may not create databases can so use one that exists.
 async fn create_database(clickhouse: &ClickHouse) -> Result<bool, clickhouse::error::Error> {
     // The database cannot be the default one of the queries that look for it and create it.
@@ -149,10 +168,13 @@ pub fn columns(table: &str) -> Vec<(&'static str, &'static str)> {
     lines
         .skip_while(|line| *line != "(")
         .skip(1)
-        .take_while(|line| *line != ")")
-        // Deeper lines are those of a projection, and upper-case words begin what is no column.
-        .filter_map(|line| line.strip_prefix("    ")?.split_once(' '))
-        .filter(|(name, _)| name.starts_with(|c: char| c.is_ascii_lowercase()))
+        // Behind the columns come what is none, or the end.
+        .take_while(|line| {
+            !["    INDEX ", "    PROJECTION ", ")"]
+                .iter()
+                .any(|end| line.starts_with(end))
+        })
+        .filter_map(|line| line.trim_start().split_once(' '))
         .map(|(name, rest)| {
             let end = [" DEFAULT ", " COMMENT "].map(|word| rest.find(word).unwrap_or(rest.len()));
             (name, rest[..end[0].min(end[1])].trim())

@@ -140,7 +140,8 @@ ALTER TABLE export_log ON CLUSTER rowspout
     ADD COLUMN IF NOT EXISTS heartbeat_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when this row was written; a running export that is silent for long was lost' AFTER finished_at;
 
 -- The counts that tables of earlier versions lack. Parts that are there already get them in the background; `schema apply`
--- leaves the last statement out where all of them have theirs.
+-- leaves the last statement out where all of them have theirs, and the one before it where no rows are marked as deleted: those
+-- would be counted.
 ALTER TABLE events_local ON CLUSTER rowspout
     MODIFY SETTING lightweight_mutation_projection_mode = 'rebuild';
 
@@ -156,6 +157,9 @@ ALTER TABLE events_local ON CLUSTER rowspout
                sum(length(device)), sum(length(referrer)), sum(length(utm_source)), sum(length(utm_medium)), sum(length(utm_campaign))
         GROUP BY website_id, slot, event_type, is_bot
     );
+
+ALTER TABLE events_local ON CLUSTER rowspout
+    APPLY DELETED MASK;
 
 ALTER TABLE events_local ON CLUSTER rowspout
     MATERIALIZE PROJECTION quarter_hours;

@@ -41,6 +41,12 @@ pub(super) async fn run(args: SchemaArgs, config: &Config) -> Result<()> {
             if !applied.present.is_empty() {
                 eprintln!("there already in {place}: {}", applied.present.join(", "));
             }
+            if applied.masked > 0 {
+                eprintln!(
+                    "{} parts of events lose their deleted rows in the background now",
+                    applied.masked
+                );
+            }
             if applied.uncounted > 0 {
                 eprintln!(
                     "{} parts of events from before get their counts in the background now",

@@ -88,7 +88,8 @@ impl Server {
         let mut counting = JoinSet::new();
         for (index, replica) in replicas.iter().cloned().enumerate() {
             let (server, request) = (self.clone(), request.clone());
-            let query_id = query_id.to_owned();
+            // Two addresses may be of one server, which takes a name once.
+            let query_id = format!("{query_id}-{}", index + 1);
             counting.spawn(async move {
                 let count = server.settled_rows(&replica, &request, fence, &query_id);
                 (index, count.await)

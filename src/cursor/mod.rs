@@ -26,7 +26,7 @@ pub use compression::WireCompression;
 pub use kill::orders_taken;
 pub use patience::{Interruptions, Patience};
 pub use plan::{Counts, Plan, Planning};
-pub use quarters::{Digest, Quarter, Tally};
+pub use quarters::{Counted, Digest, Quarter, Tally, Told};
 pub use ranges::{Ranges, Remedy};
 pub use replay::Replay;
 pub use replicas::{REPLICA_FAILURES, Replica, Replicas};

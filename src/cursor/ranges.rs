@@ -532,17 +532,18 @@ impl Ranges {
         }
     }
 
-    /// The digest of the window's rows up to the fence, if rows are hashed.
+    /// The digest of the window's rows, if they are hashed: as the projection has it, or of the events up to the fence.
     ///
     /// # Errors
     ///
     /// The server's, or that it cannot be reached.
-    pub async fn digest(&mut self) -> Result<Option<Digest>> {
+    pub async fn digest(&mut self, of_events: bool) -> Result<Option<Digest>> {
         self.proofs += 1;
         let query_id = format!("{}-digest-{}", self.name, self.proofs);
-        let (replica, request) = (&self.replica, &self.request);
-        let digest = self.server.digest(replica, request, self.fence, &query_id);
-        Ok(digest.await?.map(|(digest, _)| digest))
+        let (server, replica, fence) = (&self.server, &self.replica, self.fence);
+        server
+            .digest_again(replica, &self.request, fence, of_events, &query_id)
+            .await
     }
 
     async fn take_plan(&mut self, planning: &mut Planning) {

@@ -3,9 +3,10 @@
 use clickhouse::error::Error as ClientError;
 
 use super::clickhouse::wire;
+use super::quarters::is_counted;
 use super::{Server, failure};
 use crate::error::Result;
-use crate::pushdown::{self, Fence, Form, Parts, Range, Slots, Statement};
+use crate::pushdown::{self, Counting, Fence, Form, Parts, Range, Slots, Statement};
 use crate::request::ExportRequest;
 
 /// The forms that rows are asked for in, for either wire and after a suspicion.
@@ -41,6 +42,12 @@ impl Server {
                 "RowBinary",
             ),
         ];
+        let kept = is_counted(&replica, request);
+        let counting = Counting::of(&request.window, std::iter::empty(), kept);
+        statements.push((
+            pushdown::quarters(request, &self.table, fence, counting, nullable),
+            "RowBinary",
+        ));
         for form in FORMS {
             let rows = pushdown::rows(request, &self.table, fence, whole, form, nullable);
             statements.push((rows, wire(form).format()));

@@ -64,7 +64,7 @@ pub struct FileInfo {
 }
 
 /// Counts the changes of what is written for the same rows, in any format: raise it with every one, and caches know that
-/// what they have is old.
+/// what they have is old. A test fails where it is forgotten.
 pub const VERSION: u32 = 1;
 
 /// What else than rows and request a format's bytes depend on. Parquet and Arrow name the program's version.
@@ -74,6 +74,10 @@ pub fn version(format: Format) -> String {
         Format::Parquet | Format::Arrow => format!("{VERSION} {}", env!("CARGO_PKG_VERSION")),
     }
 }
+
+#[cfg(test)]
+#[path = "version_tests.rs"]
+mod version_tests;
 
 impl FileInfo {
     /// What Parquet and Arrow say of the file beside its columns.

@@ -5,7 +5,7 @@
 //! is meant to be; a slot is never divided, so one that is larger is a part by itself. A stretch without rows is a part, too:
 //! rows may come. Parts of one day do not depend on other days, so what comes late moves the edges of its own day alone.
 //!
-//! Costs nothing beside the counting. Holds 80 bytes a part, of at most [`MAX_PARTS`]. No I/O.
+//! Costs nothing beside the counting. Holds 96 bytes a part, of at most [`MAX_PARTS`]. No I/O.
 
 mod days;
 mod estimate;
@@ -35,6 +35,8 @@ pub struct Part {
     pub digest: Digest,
     /// Bytes of their texts.
     pub bytes: u64,
+    /// The latest `ingested_at` of them, in milliseconds, if there are any.
+    pub newest: Option<i64>,
 }
 
 /// All parts of a window.
@@ -145,6 +147,7 @@ impl Tally for Planner<'_> {
                     },
                     digest: Digest::default(),
                     bytes: 0,
+                    newest: None,
                     ..*open
                 };
                 let mut part = std::mem::replace(open, next);
@@ -154,6 +157,7 @@ impl Tally for Planner<'_> {
             }
             open.digest.add(&quarter);
             open.bytes += quarter.bytes;
+            open.newest = open.newest.max(Some(quarter.newest));
             return Ok(());
         }
     }
@@ -166,6 +170,7 @@ fn opened(stretch: Stretch) -> Part {
         interval: stretch.interval,
         digest: Digest::default(),
         bytes: 0,
+        newest: None,
     }
 }
 

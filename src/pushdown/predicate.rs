@@ -42,12 +42,6 @@ impl Fence {
         let now = self.settled;
         Self { now, ..self }
     }
-
-    /// The same for rows stamped up to a moment, and for all settled ones.
-    pub fn up_to(self, stamp: i64) -> Self {
-        let now = stamp.clamp(self.settled, self.now);
-        Self { now, ..self }
-    }
 }
 
 /// What rows are ordered by, within a website.

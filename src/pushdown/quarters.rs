@@ -20,6 +20,9 @@ pub const QUARTER_MS: i64 = 900_000;
 /// Where slot 0 begins, before the first instant that a table can hold, so that dividing always rounds down.
 const FIRST_SLOT_MS: i64 = -2_250_000_000_000;
 
+/// Behind every slot, in milliseconds from the first one.
+const END_MS: i64 = 1_000_000_000_000_000;
+
 /// Widths of slots, in milliseconds, widest first: with the last one every edge of every day fits.
 const WIDTHS_MS: [i64; 3] = [QUARTER_MS, 60_000, 1_000];
 
@@ -95,7 +98,8 @@ fn up(instant: i64) -> i64 {
 }
 
 /// For each slot that has rows, in order: where it begins, its rows, the sum of their hashes, when the last of them came, and
-/// the bytes of their texts, in the columns that are asked for.
+/// the bytes of their texts, in the columns that are asked for. Behind them comes one without rows, so that counts which end
+/// early are noticed.
 ///
 /// `nullable` names the text columns that may hold NULL.
 pub fn quarters(
@@ -138,9 +142,11 @@ pub fn quarters(
     };
     let counted = std::mem::take(&mut statement.text);
     statement.text = format!(
-        "SELECT toInt64(slot) * {width} - {shift} AS begins, rows, hash, newest, bytes\nFROM\n(\n{counted})\nORDER BY slot\n\
+        "SELECT toInt64(slot) * {width} - {shift} AS begins, rows, hash, newest, bytes\nFROM\n(\n{counted}UNION ALL\n\
+         SELECT toInt64({last}), toUInt64(0), toUInt64(0), toInt64(0), toUInt64(0)\n)\nORDER BY slot\n\
          SETTINGS optimize_use_projections = 1, {PINNED}",
-        shift = -FIRST_SLOT_MS
+        shift = -FIRST_SLOT_MS,
+        last = END_MS / width,
     );
     statement
 }

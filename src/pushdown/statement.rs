@@ -66,13 +66,14 @@ pub enum Parts {
     Overlapping,
 }
 
-/// What no server's profile may bend: a limit that is reached is an error, never a shorter result.
+/// What no server's profile may bend: a limit that is reached is an error, never a shorter result; counts are those of this
+/// moment, and numbers. A profile that makes one of these settings constant refuses every export, as `rowspout check` shows.
 pub(super) const PINNED: &str = "limit = 0, offset = 0, max_result_rows = 0, max_result_bytes = 0, \
     timeout_overflow_mode = 'throw', read_overflow_mode = 'throw', read_overflow_mode_leaf = 'throw', \
     result_overflow_mode = 'throw', sort_overflow_mode = 'throw', group_by_overflow_mode = 'throw', \
     set_overflow_mode = 'throw', transfer_overflow_mode = 'throw', distinct_overflow_mode = 'throw', \
     join_overflow_mode = 'throw', skip_unavailable_shards = 0, \
-    fallback_to_stale_replicas_for_distributed_queries = 0";
+    fallback_to_stale_replicas_for_distributed_queries = 0, use_query_cache = 0, aggregate_functions_null_for_empty = 0";
 
 /// The fastest settings for a form. Blocks are small; where nothing is known of the parts, none is read before its rows are
 /// due, so that the first rows come early.

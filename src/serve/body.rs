@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::mpsc;
 
+use super::admission::Place;
 use super::guard::Answering;
 use super::running::Waiting;
 use crate::error::{Error, Result};
@@ -19,7 +20,12 @@ pub(super) struct Body {
     content: Content,
     /// Told when the body has been sent or given up.
     _answering: Option<Answering>,
+    /// Given back then.
+    _place: Option<Place>,
 }
+
+/// Most bytes at hand that are given to the connection at once. It takes more when these are sent, so the body lives until then.
+const FRAME_BYTES: usize = 64 << 10;
 
 /// What an export's task says of its file.
 pub(super) enum Say {
@@ -44,6 +50,7 @@ impl Body {
         Self {
             content: Content::Full(bytes.into()),
             _answering: None,
+            _place: None,
         }
     }
 
@@ -53,12 +60,19 @@ impl Body {
         Self {
             content: Content::Export(trailers, chunks),
             _answering: None,
+            _place: None,
         }
     }
 
     /// Keeps `answering` as long as the body lives.
     pub(super) fn holding(mut self, answering: Answering) -> Self {
         self._answering = Some(answering);
+        self
+    }
+
+    /// Keeps a place as long as the body lives.
+    pub(super) fn occupying(mut self, place: Place) -> Self {
+        self._place = Some(place);
         self
     }
 }
@@ -73,7 +87,10 @@ impl hyper::body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>>>> {
         match &mut self.content {
             Content::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Content::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Content::Full(bytes) => {
+                let frame = bytes.split_to(bytes.len().min(FRAME_BYTES));
+                Poll::Ready(Some(Ok(Frame::data(frame))))
+            }
             Content::Export(trailers, chunks) => Poll::Ready(match ready!(chunks.poll_recv(cx)) {
                 Some(Ok(Say::Chunk(chunk))) => Some(Ok(Frame::data(chunk))),
                 Some(Ok(Say::End(end))) => match end.take() {

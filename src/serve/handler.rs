@@ -33,6 +33,7 @@ pub(super) async fn export(
 ) -> Result<Response<Body>> {
     let key = service.authenticate(request).await?;
     let wanted = ExportRequest::from_query(website, request.uri().query().unwrap_or(""))?;
+    let wanted = Arc::new(wanted);
     authorize(&key, &wanted)?;
     let compression = service.config.wire_compression;
     let fence = service.catalog.fence(&wanted.website, compression).await?;
@@ -51,14 +52,13 @@ pub(super) async fn export(
         return Ok(headers.on(response, Body::full("")));
     }
     let place = service.admission.enter(&key.id).await?;
+    let name = format!("{id}-digest");
+    let mut told = None;
     if let Some(part) = part
         && (is_head || known.is_some())
     {
-        let digest = service
-            .server
-            .first_digest(&wanted, fence, &format!("{id}-tag"))
-            .await?;
-        let etag = digest.map(|digest| plan::etag(&wanted, part, digest));
+        let now = service.server.tell_apart(&wanted, fence, &name).await?;
+        let etag = now.digest.map(|digest| plan::etag(&wanted, part, digest));
         headers.tag(etag.as_deref())?;
         if let (Some(known), Some(etag)) = (&known, &etag)
             && known.has(etag)
@@ -69,18 +69,20 @@ pub(super) async fn export(
         if is_head {
             return Ok(headers.on(response, Body::full("")));
         }
+        told = Some(now);
     }
     let mut running = Running::begin(service, id, &wanted, &key.id, place);
     let begun = async {
         let server = service.server.clone();
         let mut export = match part {
             Some(part) => {
-                let begun = Export::begin_told_apart(id.clone(), wanted.clone(), server, fence);
-                let export = begun.await?;
-                let digest = export.digest();
-                let etag = digest.map(|digest| plan::etag(&wanted, part, digest));
+                let told = match told {
+                    Some(told) => told,
+                    None => server.tell_apart(&wanted, fence, &name).await?,
+                };
+                let etag = told.digest.map(|digest| plan::etag(&wanted, part, digest));
                 headers.tag(etag.as_deref())?;
-                export
+                Export::begin_told(id.clone(), wanted, server, fence, told)?
             }
             None => Export::begin(id.clone(), wanted, server, fence).await?,
         };

@@ -287,7 +287,7 @@ pub(super) fn log_failed(states: u64) {
     counter!(LOG_FAILURES).increment(states);
 }
 
-/// Counts a plan, and the time from its request to its end; `kept` says whether the projection had the counts.
+/// Counts a plan, and the time from its request to its end; `kept` says whether the projection was asked, and not the events.
 pub(super) fn planned(kept: bool, took: std::time::Duration) {
     let source = SOURCES[usize::from(!kept)];
     counter!(PLANS, "source" => source).increment(1);

@@ -4,15 +4,19 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response};
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use super::body::Body;
 use super::{Service, handler, metrics, respond};
+use crate::cursor::Counted;
 use crate::error::{Error, ErrorKind, Result};
 use crate::export::ExportId;
 use crate::plan::{self, Part, Plan, Planner};
-use crate::pushdown::Fence;
-use crate::request::{PART_ROWS, PlanRequest, WebsiteId, instant_text};
+use crate::pushdown::{Fence, Range};
+use crate::request::{
+    ExportRequest, Interval, PART_ROWS, PlanRequest, WebsiteId, instant_text, quoted,
+};
 
 /// Answers in the order of an export's request: key, parameters, the key's websites, the website, a place.
 pub(super) async fn plan(
@@ -24,32 +28,40 @@ pub(super) async fn plan(
     let begun = std::time::Instant::now();
     let key = service.authenticate(request).await?;
     let query = request.uri().query().unwrap_or("").to_owned();
+    let max_uri_bytes = service.config.max_uri_bytes;
     // The zone's changes over centuries take a while.
     let wanted = apart(move || {
         let wanted = PlanRequest::from_query(website, &query)?;
+        let longest = longest_url(&wanted.export, max_uri_bytes)?;
         let stretches = plan::stretches(&wanted.export.window);
-        Ok((wanted, stretches))
+        Ok((wanted, longest, stretches))
     });
-    let (wanted, stretches) = wanted.await?;
+    let (wanted, longest, stretches) = wanted.await?;
     handler::authorize(&key, &wanted.export)?;
     let compression = service.config.wire_compression;
-    let catalog = &service.catalog;
-    let fence = catalog.fence(&wanted.export.website, compression).await?;
+    let fence = || {
+        let website = &wanted.export.website;
+        service.catalog.fence(website, compression)
+    };
+    fence().await?;
     if request.method() == Method::HEAD {
         return Ok(respond::json(""));
     }
-    let _place = service.admission.enter(&key.id).await?;
+    let place = service.admission.enter(&key.id).await?;
+    // It may have waited for its place.
+    let fence = fence().await?;
+    let export = Arc::new(wanted.export.clone());
     let (limit, query_id) = (service.config.plan, format!("{id}-plan"));
     let counted = service.server.tally(
-        &wanted.export,
+        &export,
         plan::edges(&stretches),
         fence,
         limit,
         &query_id,
         || Planner::new(&stretches, wanted.part_rows),
     );
-    let (planner, tagged) = counted.await.map_err(|error| match error.kind() {
-        ErrorKind::QueryTimeout => Error::new(
+    let counted = counted.await.map_err(|error| match error.kind() {
+        ErrorKind::QueryTimeout if limit <= service.config.silence => Error::new(
             ErrorKind::QueryTimeout,
             format!(
                 "the rows were not counted within {} s: ask for less time, or raise plan_seconds",
@@ -59,11 +71,13 @@ pub(super) async fn plan(
         .with_source(error),
         _ => error,
     })?;
+    let Counted {
+        tally: planner,
+        kept,
+        told_apart,
+    } = counted;
     let plan = planner.finish()?;
-    let urls = plan.parts.first().map_or(0, |part| {
-        plan.parts.len() * wanted.export.query_of(part.interval).len()
-    });
-    if urls > MAX_URLS_BYTES {
+    if plan.parts.len() * longest > MAX_URLS_BYTES {
         return Err(Error::validation(
             PART_ROWS,
             format!(
@@ -72,21 +86,55 @@ pub(super) async fn plan(
             ),
         ));
     }
-    metrics::planned(tagged, begun.elapsed());
+    metrics::planned(kept, begun.elapsed());
     tracing::info!(
-        export = %id, key = key.id, website = %wanted.export.website, rows = plan.rows, parts = plan.parts.len(), tagged,
+        export = %id, key = key.id, website = %wanted.export.website, rows = plan.rows, parts = plan.parts.len(), kept, told_apart,
         "a plan was made"
     );
     let json = apart(move || {
-        let answer = Answer::of(&wanted, &plan, fence, tagged);
+        let answer = Answer::of(&wanted, &plan, fence, told_apart);
         serde_json::to_vec(&answer)
             .map_err(|error| Error::internal("the plan cannot be written").with_source(error))
     });
-    Ok(respond::json(json.await?))
+    // As long as it takes to send: so many plans are held at once as exports may run.
+    let response = respond::json(json.await?);
+    Ok(response.map(|body| body.occupying(place)))
 }
 
 /// Most bytes of all parts' URLs: filters, which stand in each, may have kilobytes.
-const MAX_URLS_BYTES: usize = 64 << 20;
+const MAX_URLS_BYTES: usize = 8 << 20;
+
+/// Bytes of the longest URL that a part may have.
+///
+/// # Errors
+///
+/// [`ErrorKind::Validation`] naming the longest parameter, where the part could not be asked for by it.
+fn longest_url(export: &ExportRequest, max_uri_bytes: usize) -> Result<usize> {
+    // Only the instants differ, and only at the window's ends these may have fractions of a second.
+    let url = url(export, Range::whole(&export.window).interval);
+    if url.len() <= max_uri_bytes {
+        return Ok(url.len());
+    }
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let parameter = query.split('&').max_by_key(|parameter| parameter.len());
+    let name = parameter.unwrap_or("").split('=').next().unwrap_or("");
+    let name = quoted(&percent_decode_str(name).decode_utf8_lossy());
+    Err(Error::validation(
+        name.clone(),
+        format!(
+            "the URL of a part would be longer than {max_uri_bytes} bytes: shorten {name}, or leave it out"
+        ),
+    ))
+}
+
+/// Path and query of a part's export.
+fn url(export: &ExportRequest, part: Interval) -> String {
+    format!(
+        "/api/websites/{}/export?{}",
+        export.website,
+        export.query_of(part)
+    )
+}
 
 /// Does what takes longer than an async thread may be held.
 async fn apart<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
@@ -101,7 +149,7 @@ pub(super) struct Answer {
     website: String,
     format: &'static str,
     timezone: &'static str,
-    /// Up to when rows that came are counted, by ClickHouse's clock.
+    /// When rows were counted, by ClickHouse's clock: those that came up to then are, and those that came since may be.
     as_of: String,
     rows: u64,
     bytes_estimate: u64,
@@ -131,8 +179,10 @@ struct PartAnswer {
 }
 
 impl Answer {
-    fn of(wanted: &PlanRequest, plan: &Plan, fence: Fence, tagged: bool) -> Self {
+    fn of(wanted: &PlanRequest, plan: &Plan, fence: Fence, told_apart: bool) -> Self {
         let export = &wanted.export;
+        let settled = Some(fence.settled());
+        let is_tagged = |part: &Part| told_apart && part.newest <= settled;
         let estimate = |rows, bytes| plan::estimate(export, rows, bytes);
         let part = |part: &Part| PartAnswer {
             day: part.day.to_string(),
@@ -140,12 +190,8 @@ impl Answer {
             to: instant_text(part.interval.until),
             rows: part.digest.rows,
             bytes_estimate: estimate(part.digest.rows, part.bytes),
-            url: format!(
-                "/api/websites/{}/export?{}",
-                export.website,
-                export.query_of(part.interval)
-            ),
-            etag: tagged.then(|| plan::etag(export, part.interval, part.digest)),
+            url: url(export, part.interval),
+            etag: is_tagged(part).then(|| plan::etag(export, part.interval, part.digest)),
         };
         let day = |(day, rows): (chrono::NaiveDate, u64)| DayAnswer {
             day: day.to_string(),

@@ -426,6 +426,46 @@ async fn a_replica_that_lags_never_makes_a_file_that_lacks_its_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_lags_tells_no_plan_and_no_tag() {
+    let ([lagging, second], key) = two(20_000).await;
+    let lacks = format!("{} WHERE event_id % 1000 != 7", SETTLED[1]);
+    lagging.run(&["TRUNCATE TABLE settled", &lacks]).await;
+    let plan = format!("/api/websites/site_demo/export/plan?{RANGE}");
+    let parts = |plan: &str| {
+        let plan: serde_json::Value = serde_json::from_str(plan).expect("JSON");
+        plan["parts"].as_array().expect("parts").clone()
+    };
+    let of = async |urls: &str| TestService::start_without_key(settings(urls), key.clone()).await;
+    let (lags, whole) = (lagging.database().config.url, second.database().config.url);
+    let alone = parts(&of(&lags).await.get(&plan).await.text());
+    let whole_alone = parts(&of(&whole).await.get(&plan).await.text());
+    let both = format!("{lags},{whole}");
+    assert_eq!(parts(&of(&both).await.get(&plan).await.text()), whole_alone);
+    let (old, new) = alone
+        .iter()
+        .zip(&whole_alone)
+        .find(|(old, new)| old["etag"] != new["etag"])
+        .expect("a part that differs");
+    for method in [Method::GET, Method::HEAD] {
+        // Each time the first replica was not left alone before.
+        let service = of(&both).await;
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(format!(
+                "http://{}{}",
+                service.address,
+                new["url"].as_str().expect("a URL")
+            ))
+            .header("authorization", format!("Bearer {key}"))
+            .header("if-none-match", old["etag"].as_str().expect("a tag"));
+        let request = request.body(http_body_util::Empty::new());
+        let answer = service.request(request.expect("a request")).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.headers["etag"], new["etag"].as_str().expect("a tag"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_export_that_breaks_between_rows_of_one_key_is_no_file() {
     let replicas = [Replica::start(), Replica::start()];
     // Each key twice.

@@ -19,7 +19,7 @@ WHERE website_id = {site:String}
     OR JSONType(ifNull(event_data, ''), {any_3_key:String}) = 'Double' AND JSONExtractFloat(ifNull(event_data, ''), {any_3_key:String}) + 0 IN ({any_3_float_0:Float64}))
   AND NOT (JSONType(ifNull(event_data, ''), {none_4_key:String}) = 'String' AND JSONExtractString(ifNull(event_data, ''), {none_4_key:String}) IN ({none_4_0:String})
     OR JSONType(ifNull(event_data, ''), {none_4_key:String}) = 'Bool' AND JSONExtractBool(ifNull(event_data, ''), {none_4_key:String}) = true)
-SETTINGS limit = 0, offset = 0, max_result_rows = 0, max_result_bytes = 0, timeout_overflow_mode = 'throw', read_overflow_mode = 'throw', read_overflow_mode_leaf = 'throw', result_overflow_mode = 'throw', sort_overflow_mode = 'throw', group_by_overflow_mode = 'throw', set_overflow_mode = 'throw', transfer_overflow_mode = 'throw', distinct_overflow_mode = 'throw', join_overflow_mode = 'throw', skip_unavailable_shards = 0, fallback_to_stale_replicas_for_distributed_queries = 0
+SETTINGS limit = 0, offset = 0, max_result_rows = 0, max_result_bytes = 0, timeout_overflow_mode = 'throw', read_overflow_mode = 'throw', read_overflow_mode_leaf = 'throw', result_overflow_mode = 'throw', sort_overflow_mode = 'throw', group_by_overflow_mode = 'throw', set_overflow_mode = 'throw', transfer_overflow_mode = 'throw', distinct_overflow_mode = 'throw', join_overflow_mode = 'throw', skip_unavailable_shards = 0, fallback_to_stale_replicas_for_distributed_queries = 0, use_query_cache = 0, aggregate_functions_null_for_empty = 0
 -- settled = 1780271400000
 -- last_timestamp = 1
 -- last_event_id = 2

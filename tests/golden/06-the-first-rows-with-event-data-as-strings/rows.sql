@@ -26,7 +26,7 @@ WHERE website_id = {site:String}
   AND ifNull(is_bot, 0) = 0
 ORDER BY timestamp, event_id
 LIMIT {limit:UInt64}
-SETTINGS query_plan_execute_functions_after_sorting = 0, read_in_order_use_buffering = 0, max_block_size = 16384, limit = 0, offset = 0, max_result_rows = 0, max_result_bytes = 0, timeout_overflow_mode = 'throw', read_overflow_mode = 'throw', read_overflow_mode_leaf = 'throw', result_overflow_mode = 'throw', sort_overflow_mode = 'throw', group_by_overflow_mode = 'throw', set_overflow_mode = 'throw', transfer_overflow_mode = 'throw', distinct_overflow_mode = 'throw', join_overflow_mode = 'throw', skip_unavailable_shards = 0, fallback_to_stale_replicas_for_distributed_queries = 0
+SETTINGS query_plan_execute_functions_after_sorting = 0, read_in_order_use_buffering = 0, max_block_size = 16384, limit = 0, offset = 0, max_result_rows = 0, max_result_bytes = 0, timeout_overflow_mode = 'throw', read_overflow_mode = 'throw', read_overflow_mode_leaf = 'throw', result_overflow_mode = 'throw', sort_overflow_mode = 'throw', group_by_overflow_mode = 'throw', set_overflow_mode = 'throw', transfer_overflow_mode = 'throw', distinct_overflow_mode = 'throw', join_overflow_mode = 'throw', skip_unavailable_shards = 0, fallback_to_stale_replicas_for_distributed_queries = 0, use_query_cache = 0, aggregate_functions_null_for_empty = 0
 -- settled = 1780271400000
 -- offset_0 = 0
 -- site = 'site_golden'

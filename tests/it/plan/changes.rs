@@ -1,6 +1,7 @@
 //! An ETag changes exactly when its rows, its request or the encoder does.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rowspout::export::{Export, ExportId};
@@ -8,7 +9,6 @@ use rowspout::pushdown::Fence;
 use rowspout::request::{ExportRequest, WebsiteId};
 
 use super::*;
-use crate::support::insert::{database, traffic};
 use crate::support::service::config;
 
 const ALL: &str = "start_date=2026-03-26&end_date=2026-03-31";
@@ -182,7 +182,7 @@ async fn a_tag_is_that_of_its_request_alone_and_known_ones_get_304() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_are_not_exported_yet_are_in_no_count_and_no_tag() {
+async fn only_windows_without_fresh_rows_have_tags() {
     let database = database().await;
     insert::website(&database, SITE).await;
     let events: Vec<_> = (0..40)
@@ -190,15 +190,47 @@ async fn rows_that_are_not_exported_yet_are_in_no_count_and_no_tag() {
         .collect();
     insert(&database, &events).await;
     let service = TestService::start(&database.config).await;
-    let before = plan(&service, &format!("{ALL}&part_rows=3")).await;
-    let later = format!(
-        "INSERT INTO events (website_id, timestamp, event_id, ingested_at) SELECT '{SITE}', \
-         fromUnixTimestamp64Milli({START} + toInt64(number) * 600000), number + 1000, now64(3) + INTERVAL 1 DAY FROM numbers(30)"
-    );
-    run(&database, &later).await;
-    let after = plan(&service, &format!("{ALL}&part_rows=3")).await;
-    assert_eq!(parts(&before), parts(&after));
+    let query = format!("{ALL}&part_rows=3");
+    let before = plan(&service, &query).await;
+    assert!(parts(&before).iter().all(|part| part["etag"].is_string()));
+    let fresh = ms(&parts(&before)[3]["from"]);
+    let insert = |stamp: &str, id: u64| {
+        format!(
+            "INSERT INTO events (website_id, timestamp, event_id, ingested_at) VALUES \
+             ('{SITE}', fromUnixTimestamp64Milli({fresh}), {id}, {stamp})"
+        )
+    };
+    // Rows that are not exported yet may be in a plan's counts, and such that are may become more.
+    for (number, stamp) in ["now64(3) + INTERVAL 1 DAY", "now64(3)"]
+        .into_iter()
+        .enumerate()
+    {
+        run(&database, &insert(stamp, 1_000 + number as u64)).await;
+        let after = plan(&service, &query).await;
+        let mut untagged = 0;
+        for planned in parts(&after) {
+            let answer = part(&service, planned).await;
+            assert_eq!(tag(&answer), planned["etag"].as_str(), "{planned}");
+            let rows = answer.text().lines().count() as u64 - 1;
+            if planned["etag"].is_null() {
+                untagged += 1;
+                assert_eq!(answer.headers["cache-control"], "no-store");
+                for method in [Method::GET, Method::HEAD] {
+                    let answer = unless(&service, method, &planned["url"], "*").await;
+                    assert_eq!(answer.status, StatusCode::OK);
+                }
+                assert!(planned["rows"].as_u64() > Some(rows), "{planned} {rows}");
+            } else {
+                assert_eq!(planned["rows"], rows, "{planned}");
+            }
+        }
+        assert_eq!(untagged, 1, "{stamp}");
+    }
+    // They are settled once they are old.
+    run(&database, "ALTER TABLE events UPDATE ingested_at = ingested_at - INTERVAL 2 DAY WHERE 1 SETTINGS mutations_sync = 2").await;
+    let after = plan(&service, &query).await;
     for planned in parts(&after) {
+        assert!(planned["etag"].is_string(), "{planned}");
         assert_eq!(
             tag(&part(&service, planned).await),
             planned["etag"].as_str()
@@ -206,8 +238,8 @@ async fn rows_that_are_not_exported_yet_are_in_no_count_and_no_tag() {
     }
 }
 
-/// An export of `site_demo` that is begun with a digest, and its first chunk.
-async fn begun(database: &TestDatabase) -> (Export, Vec<u8>) {
+/// An export of `site_demo` that is begun with a digest.
+async fn begun(database: &TestDatabase) -> Export {
     let website = WebsiteId::parse("site_demo").expect("an id");
     let query = "from=2026-01-01T00:00:00Z&to=2026-02-01T00:00:00Z";
     let request = ExportRequest::from_query(website, query).expect("a request");
@@ -220,8 +252,10 @@ async fn begun(database: &TestDatabase) -> (Export, Vec<u8>) {
         .await
         .expect("now");
     let id = ExportId::random().expect("an id");
-    let export = Export::begin_told_apart(id, request, server, Fence::at(now)).await;
-    (export.expect("begun"), Vec::new())
+    let (request, fence) = (Arc::new(request), Fence::at(now));
+    let told = server.tell_apart(&request, fence, id.as_str());
+    let told = told.await.expect("told");
+    Export::begin_told(id, request, server, fence, told).expect("begun")
 }
 
 async fn rest(export: &mut Export) -> rowspout::error::Result<Bytes> {
@@ -251,18 +285,21 @@ async fn a_body_has_the_rows_of_its_tag_or_no_end() {
     };
     // What is inserted behind the digest is left to the next export.
     let rows = count("").await;
-    let (mut export, _) = begun(&database).await;
-    insert::events(
-        &database,
-        "site_demo",
-        &[Event::at(1_767_225_600_000, 1 << 40)],
-    )
-    .await;
+    let mut export = begun(&database).await;
+    let now = "INSERT INTO events (website_id, timestamp, event_id, ingested_at) \
+               VALUES ('site_demo', '2026-01-01 00:00:00', 1099511627776, now64(3))";
+    run(&database, now).await;
     assert_eq!(count("").await, rows + 1);
     let file = rest(&mut export).await.expect("a whole file");
     let lines = file.iter().filter(|&&b| b == b'\n').count() as u64;
     assert_eq!((export.rows(), lines), (rows, rows + 1));
     assert_eq!(export.digest().expect("a digest").rows, rows);
+
+    run(
+        &database,
+        "DELETE FROM events WHERE event_id = 1099511627776",
+    )
+    .await;
 
     // What only came to be seen, and what changed, is not.
     let late = "INSERT INTO events (website_id, timestamp, event_id, ingested_at) \
@@ -273,11 +310,11 @@ async fn a_body_has_the_rows_of_its_tag_or_no_end() {
         "DELETE FROM events WHERE event_id = 1099511627777",
         "DELETE FROM events WHERE event_id = 79",
     ] {
-        let (mut export, _) = begun(&database).await;
+        let mut export = begun(&database).await;
         run(&database, happened).await;
         let error = rest(&mut export).await.expect_err(happened);
         assert!(error.message().contains("changed"), "{happened}: {error}");
-        let (mut export, _) = begun(&database).await;
+        let mut export = begun(&database).await;
         rest(&mut export).await.expect("nothing happens");
     }
 }

@@ -1,5 +1,6 @@
 //! Plans, their parts and ETags: against plain SQL, over random inserts and windows.
 
+mod broken;
 mod changes;
 mod parts;
 mod sources;
@@ -112,6 +113,22 @@ fn instant(ms: i64) -> String {
 fn ms(text: &Value) -> i64 {
     let instant = chrono::DateTime::parse_from_rfc3339(text.as_str().expect("a text"));
     instant.expect("an instant").timestamp_millis()
+}
+
+/// A database whose events come settled, unless an INSERT says otherwise: they have ETags.
+async fn database() -> TestDatabase {
+    let database = insert::database().await;
+    let settled = "ALTER TABLE events MODIFY COLUMN ingested_at DEFAULT now64(3) - INTERVAL 1 HOUR";
+    run(&database, settled).await;
+    database
+}
+
+/// The same with synthetic traffic in `site_demo`.
+async fn traffic(rows: u64) -> TestDatabase {
+    let database = database().await;
+    insert::website(&database, "site_demo").await;
+    insert::fill(&database, rows).await;
+    database
 }
 
 /// Inserts events in parts that overlap.

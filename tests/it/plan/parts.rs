@@ -1,7 +1,6 @@
 //! Parts are the window, their rows its rows, and their files its file.
 
 use super::*;
-use crate::support::insert::database;
 
 /// Holds a plan against plain SQL: the parts meet, stay within a day, and have the rows that lie there.
 async fn check(database: &TestDatabase, query: &str, plan: &Value) {
@@ -114,11 +113,15 @@ async fn a_slot_is_never_divided_and_empty_days_have_a_part() {
         .map(|day| &day["share"])
         .collect();
     assert_eq!(days, [0.0, 1.0, 0.0]);
-    // A plan may have any number of days, and so many parts.
-    let query = "start_date=1900-01-01&end_date=2299-12-31";
+    // A plan may have so many days as the URLs of their parts have room.
+    let query = "start_date=1900-01-01&end_date=2149-12-31";
     let all = super::plan(&service, query).await;
-    assert_eq!(parts(&all).len(), 146_097);
+    assert_eq!(parts(&all).len(), 91_311);
     assert_eq!(all["rows"], 50);
+    let query = "start_date=1900-01-01&end_date=2299-12-31";
+    let path = format!("/api/websites/{SITE}/export/plan?{query}");
+    let refused = service.get(&path).await.error();
+    assert_eq!(refused["field"], "part_rows", "{refused}");
     let long = "from=2020-01-01T00:00:00.5Z&to=2027-01-01T00:00:00Z&part_rows=49";
     let long = super::plan(&service, long).await;
     let parts = parts(&long);
@@ -126,6 +129,38 @@ async fn a_slot_is_never_divided_and_empty_days_have_a_part() {
     assert_eq!(ms(&parts[0]["from"]) % 1_000, 500);
     for pair in parts.windows(2) {
         assert_eq!(pair[0]["to"], pair[1]["from"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_has_its_place_until_it_was_sent() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let database = database().await;
+    insert::website(&database, SITE).await;
+    let mut settings = crate::support::service::config(&database.config);
+    settings.max_exports_per_key = 1;
+    let service = TestService::start_with(settings).await;
+    // More than sockets hold.
+    let long = "start_date=1900-01-01&end_date=2149-12-31";
+    let request = format!(
+        "GET /api/websites/{SITE}/export/plan?{long} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+        service.key
+    );
+    let stream = tokio::net::TcpStream::connect(service.address).await;
+    let mut stream = stream.expect("a connection");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut head = vec![0; 1_024];
+    stream.read_exact(&mut head).await.expect("the head");
+    assert!(head.starts_with(b"HTTP/1.1 200"));
+    let short =
+        format!("/api/websites/{SITE}/export/plan?start_date=2026-03-27&end_date=2026-03-27");
+    let refused = service.get(&short).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    drop(stream);
+    let begun = std::time::Instant::now();
+    while service.get(&short).await.status != StatusCode::OK {
+        assert!(begun.elapsed().as_secs() < 60, "the place is not free");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }
 

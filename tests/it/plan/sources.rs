@@ -5,7 +5,7 @@ use rowspout::request::{ExportRequest, WebsiteId};
 use rowspout::schema;
 
 use super::*;
-use crate::support::insert::{database, traffic};
+use crate::support::clickhouse;
 use crate::support::service::config;
 
 const ALL: &str = "start_date=2026-01-01&end_date=2026-03-31&part_rows=1000";
@@ -164,6 +164,107 @@ async fn views_and_other_filters_are_scanned_and_have_no_tags() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_leads_to_others_is_counted_and_has_no_tags() {
+    let database = traffic(5_000).await;
+    let table = TestService::start(&database.config).await;
+    run(
+        &database,
+        "CREATE TABLE leading AS events ENGINE = Merge(currentDatabase(), '^events$')",
+    )
+    .await;
+    let mut settings = config(&database.config);
+    settings.events_table = "leading".into();
+    let leading = TestService::start_with(settings).await;
+    let (counted, led) = (plan_of(&table, ALL).await, plan_of(&leading, ALL).await);
+    assert_eq!(untagged(&counted), untagged(&led));
+    for part in parts(&led) {
+        assert!(part["etag"].is_null());
+        let answer = leading.get(part["url"].as_str().expect("a URL")).await;
+        assert!(tag(&answer).is_none() && answer.body.is_ok());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_marked_as_deleted_are_in_no_count_once_the_schema_is_applied() {
+    let database = clickhouse().await;
+    // As an operator may have it: another column, wide parts, and deletions from before the projection.
+    let create = schema::statements(schema::TABLES)
+        .find(|statement| statement.contains("CREATE TABLE IF NOT EXISTS events"))
+        .expect("the table");
+    let (columns, rest) = create
+        .split_once(",\n    PROJECTION")
+        .expect("a projection");
+    let (_, rest) = rest.split_once("\n)\nENGINE").expect("an engine");
+    let (engine, _) = rest.split_once("SETTINGS").expect("settings");
+    let create = format!(
+        "{columns},\n    extra String\n)\nENGINE{engine}SETTINGS min_bytes_for_wide_part = 0, min_rows_for_wide_part = 0"
+    );
+    run(&database, &create).await;
+    let insert = format!(
+        "INSERT INTO events (website_id, timestamp, event_id, extra, ingested_at) SELECT '{SITE}', \
+         fromUnixTimestamp64Milli({START} + toInt64(number) * 10000), number, 'x', now64(3) - INTERVAL 1 HOUR FROM numbers(20000)"
+    );
+    run(&database, &insert).await;
+    run(&database, "DELETE FROM events WHERE event_id % 10 = 3").await;
+    let applied = schema::apply(&database.config).await.expect("applied");
+    assert!(applied.masked > 0 && applied.uncounted > 0, "{applied:?}");
+    materialized(&database).await;
+    insert::website(&database, SITE).await;
+    let service = TestService::start(&database.config).await;
+    let planned = plan(
+        &service,
+        "start_date=2026-03-27&end_date=2026-03-31&part_rows=1000",
+    )
+    .await;
+    assert_eq!(planned["rows"], 18_000);
+    for planned in parts(&planned) {
+        let count = found(&database, "count()", &condition(planned, "")).await;
+        assert_eq!(planned["rows"].to_string(), count, "{planned}");
+        let answer = part(&service, planned).await;
+        assert_eq!(tag(&answer), planned["etag"].as_str());
+        assert_eq!(
+            answer.text().lines().count() as u64,
+            planned["rows"].as_u64().expect("a number") + 1
+        );
+    }
+
+    // Where another hand made the projection over them, no file ends well under a tag, and the log says what to do.
+    for statement in [
+        "ALTER TABLE events CLEAR PROJECTION quarter_hours SETTINGS mutations_sync = 2",
+        "DELETE FROM events WHERE event_id % 10 = 4",
+        "ALTER TABLE events MATERIALIZE PROJECTION quarter_hours SETTINGS mutations_sync = 2",
+    ] {
+        run(&database, statement).await;
+    }
+    let window = "from=2026-03-27T00:00:00Z&to=2026-03-30T00:00:00Z&include_bots=true";
+    let broken = service.export(SITE, window).await;
+    assert!(
+        broken.status != StatusCode::OK || broken.body.is_err(),
+        "{broken:?}"
+    );
+    let applied = schema::apply(&database.config).await.expect("applied");
+    assert!(applied.masked > 0, "{applied:?}");
+    materialized(&database).await;
+    let whole = service.export(SITE, window).await;
+    assert!(tag(&whole).is_some());
+    assert_eq!(whole.text().lines().count(), 16_001);
+}
+
+/// Waits until no mutation of the table is left.
+async fn materialized(database: &TestDatabase) {
+    let left = "SELECT count() FROM system.mutations WHERE database = currentDatabase() AND table = 'events' AND NOT is_done";
+    let begun = std::time::Instant::now();
+    loop {
+        let left = database.client.query_raw(left).fetch_one::<u64>().await;
+        if left.expect("a count") == 0 {
+            return;
+        }
+        assert!(begun.elapsed().as_secs() < 60, "the parts are not counted");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sizes_are_about_those_of_the_files() {
     let database = traffic(100_000).await;
     let service = TestService::start(&database.config).await;
@@ -211,6 +312,7 @@ async fn a_plan_is_refused_as_its_export_would_be() {
     let mut settings = config(&database.config);
     settings.plan = std::time::Duration::from_secs(1);
     settings.events_table = "slow".into();
+    settings.max_uri_bytes = 1_000;
     let service = TestService::start_with(settings).await;
     let range = "start_date=2026-03-27&end_date=2026-03-27";
     for (query, status, field) in [
@@ -230,6 +332,12 @@ async fn a_plan_is_refused_as_its_export_would_be() {
             "start_date=2026-03-27&end_date=2026-03-26".into(),
             400,
             Some("end_date"),
+        ),
+        // Three bytes for each parenthesis in the URL of a part.
+        (
+            format!("{range}&city=b&data.a=1&browser={}", "(".repeat(300)),
+            400,
+            Some("browser"),
         ),
         (range.to_owned(), 504, None),
     ] {
