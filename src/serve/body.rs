@@ -2,10 +2,11 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::admission::Place;
 use super::guard::Answering;
@@ -20,8 +21,8 @@ pub(super) struct Body {
     content: Content,
     /// Told when the body has been sent or given up.
     _answering: Option<Answering>,
-    /// Given back then.
-    _place: Option<Place>,
+    /// A place is given back when this is dropped.
+    _occupying: Option<oneshot::Sender<()>>,
 }
 
 /// Most bytes at hand that are given to the connection at once. It takes more when these are sent, so the body lives until then.
@@ -50,7 +51,7 @@ impl Body {
         Self {
             content: Content::Full(bytes.into()),
             _answering: None,
-            _place: None,
+            _occupying: None,
         }
     }
 
@@ -60,7 +61,7 @@ impl Body {
         Self {
             content: Content::Export(trailers, chunks),
             _answering: None,
-            _place: None,
+            _occupying: None,
         }
     }
 
@@ -70,9 +71,16 @@ impl Body {
         self
     }
 
-    /// Keeps a place as long as the body lives.
-    pub(super) fn occupying(mut self, place: Place) -> Self {
-        self._place = Some(place);
+    /// Keeps a place as long as the body lives, but no longer than that: a client that takes nothing of an HTTP/2 stream keeps the
+    /// body for as long as it likes. Needs a runtime.
+    pub(super) fn occupying(mut self, place: Place, longest: Duration) -> Self {
+        let (occupying, dropped) = oneshot::channel();
+        tokio::spawn(async move {
+            // Dropped without a word.
+            let _ = tokio::time::timeout(longest, dropped).await;
+            drop(place);
+        });
+        self._occupying = Some(occupying);
         self
     }
 }

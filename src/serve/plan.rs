@@ -98,7 +98,7 @@ pub(super) async fn plan(
     });
     // As long as it takes to send: so many plans are held at once as exports may run.
     let response = respond::json(json.await?);
-    Ok(response.map(|body| body.occupying(place)))
+    Ok(response.map(|body| body.occupying(place, service.config.stall)))
 }
 
 /// Most bytes of all parts' URLs: filters, which stand in each, may have kilobytes.
