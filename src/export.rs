@@ -24,50 +24,24 @@
 //! too late. The fence is one clock's, and ten minutes are far more than clocks differ. A plan that one replica counted
 //! proves rows of another: both have all settled rows, or neither is read from.
 
-use std::fmt;
+mod delivered;
+mod id;
+mod stage;
+
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::cursor::{
-    Chosen, Counts, Digest, Interruptions, Proof, Ranges, Remedy, Server, Told, failure,
-};
-use crate::decode::{Batch, Decoder};
+use self::delivered::{Delivered, changed, inseparable, lags};
+pub use self::id::ExportId;
+use self::stage::{Stage, Work};
+use crate::cursor::{Chosen, Digest, Interruptions, Proof, Ranges, Remedy, Server, Told, failure};
+use crate::decode::Decoder;
 use crate::encode::{Encoder, FileInfo};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pushdown::{Fence, Form, Key, Parts};
-use crate::random;
+use crate::pushdown::{Fence, Form, Parts};
 use crate::request::ExportRequest;
-
-/// Names one export in headers, logs and query ids: `exp_` and 32 hexadecimal digits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExportId(String);
-
-impl ExportId {
-    /// A new name that nobody has.
-    ///
-    /// # Errors
-    ///
-    /// The operating system has no random numbers.
-    pub fn random() -> Result<Self> {
-        Ok(Self(format!(
-            "exp_{}",
-            random::hex(&random::bytes::<16>()?)
-        )))
-    }
-
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for ExportId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// An export under way. Holds what its cursors read ahead and what the encoder holds; never a whole result.
 pub struct Export {
@@ -91,81 +65,6 @@ pub struct Export {
     /// What all rows together have to be, where that was told before the first one.
     digest: Option<Digest>,
     state: State,
-}
-
-/// The stages that do no I/O: a chunk goes in, chunks come out.
-struct Stage {
-    decoder: Decoder,
-    encoder: Encoder,
-}
-
-/// What went into the encoder of one range so far, over all of its cursors.
-#[derive(Clone, Copy, Debug, Default)]
-struct Delivered {
-    rows: u64,
-    settled_rows: u64,
-    last: Option<Key>,
-    /// How many of the rows have the last key.
-    at_last: u64,
-}
-
-impl Delivered {
-    fn add(&mut self, batch: &Batch<'_>) {
-        self.rows += batch.rows() as u64;
-        self.settled_rows += batch.settled_rows;
-        let keys = batch.timestamps.iter().zip(batch.event_ids);
-        let keys = keys.map(|(&timestamp, &event_id)| Key {
-            timestamp,
-            event_id,
-        });
-        let Some(last) = keys.clone().next_back() else {
-            return;
-        };
-        let at_last = keys.clone().rev().take_while(|key| *key == last).count();
-        let continues = at_last == batch.rows() && self.last == Some(last);
-        self.at_last = at_last as u64 + if continues { self.at_last } else { 0 };
-        self.last = Some(last);
-    }
-
-    /// Whether these are the rows that were counted, all of them settled: fresh ones that became visible meanwhile could
-    /// stand for others that are missing.
-    fn meets(&self, expected: Counts) -> bool {
-        let counted = Counts {
-            rows: self.rows,
-            settled: self.settled_rows,
-        };
-        counted == expected && self.rows == self.settled_rows
-    }
-
-    /// Whether a replica of several counts up to the last row what was delivered, and perhaps fresh rows that became visible
-    /// too late. Where a limit ended the rows, it may have done so between some of one key.
-    ///
-    /// # Errors
-    ///
-    /// It has fewer: then it lags, if another one has them. Or it has settled rows that were not delivered: then the rows
-    /// changed.
-    fn agrees(&self, proof: &Proof, replicated: bool, limited: bool) -> Result<()> {
-        let fewer =
-            proof.settled < self.settled_rows || proof.up_to < self.rows || proof.at < self.at_last;
-        let beyond = if limited {
-            proof.at.saturating_sub(self.at_last)
-        } else {
-            0
-        };
-        let differ = if fewer && replicated {
-            lags()
-        } else if fewer || proof.settled > self.settled_rows + beyond {
-            changed()
-        } else if proof.at > self.at_last + beyond {
-            return Err(inseparable(proof.at, self.last));
-        } else {
-            return Ok(());
-        };
-        Err(differ.with_detail(format!(
-            "{} rows were delivered, {} of them settled, but ClickHouse counts {} and {}",
-            self.rows, self.settled_rows, proof.up_to, proof.settled
-        )))
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -605,48 +504,6 @@ enum Read {
     Ended,
 }
 
-/// What a stage is given.
-enum Work {
-    Chunks(Vec<Bytes>),
-    Finish,
-}
-
-impl Stage {
-    /// Takes chunks through the decoder into the encoder, or ends the file; `delivered` is what has been delivered then,
-    /// in front of an error as well.
-    fn work(&mut self, work: Work, delivered: &mut Delivered) -> Result<()> {
-        match work {
-            Work::Chunks(chunks) => {
-                for chunk in chunks {
-                    self.decoder.push(chunk);
-                    while let Some(batch) = self.decoder.next_batch()? {
-                        self.encoder.batch(&batch)?;
-                        delivered.add(&batch);
-                    }
-                    if self.decoder.passed() || self.decoder.overflows() {
-                        break;
-                    }
-                }
-                Ok(())
-            }
-            Work::Finish => self.encoder.finish(),
-        }
-    }
-}
-
-/// Settled rows that one replica has and another one lacks.
-fn lags() -> Error {
-    Error::new(
-        ErrorKind::Unavailable,
-        "a replica of ClickHouse lags behind what was delivered from another one",
-    )
-}
-
-/// Ranges are read one after the other, so a change between them would make a file of several moments.
-fn changed() -> Error {
-    Error::internal("the rows changed while they were exported")
-}
-
 /// The tag was sent before the first row.
 fn changed_under_its_tag() -> Error {
     Error::new(
@@ -661,12 +518,6 @@ fn counted_otherwise() -> Error {
         "the projection quarter_hours counts other rows than the table of events has, as it does where it was made over parts \
          with rows that DELETE had marked: run `ALTER TABLE events APPLY DELETED MASK`, as `rowspout schema apply` does",
     )
-}
-
-/// Rows that have one key have no order among them, so nothing can go on between them.
-fn inseparable(rows: u64, key: Option<Key>) -> Error {
-    Error::internal("the export was interrupted between rows that cannot be told apart")
-        .with_detail(format!("{rows} rows have the key {key:?}"))
 }
 
 fn after_failure() -> Error {

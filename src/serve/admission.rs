@@ -6,22 +6,16 @@
 //! they wait, so no key can fill the queue; and they count by key and not by connection, so a second connection gives
 //! nobody more.
 
-use std::cmp::Ordering;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::claim::{Claim, Had};
 use super::metrics::{self, Limit};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-
-/// In this time half of what a key had is forgotten.
-const HALF_FORGOTTEN: Duration = Duration::from_secs(60);
-
-/// Less than that of a place's time is as good as none, in seconds.
-const NOTHING_HAD: f64 = 0.01;
 
 /// Keys that are remembered before some are forgotten.
 const MANY_KEYS: usize = 1_024;
@@ -61,24 +55,6 @@ struct OfKey {
     running: usize,
     waiting: usize,
     had: Had,
-}
-
-/// The time that a key had places for, in seconds, as it was at a moment.
-#[derive(Clone, Copy, Debug, Default)]
-struct Had(Option<(f64, Instant)>);
-
-impl Had {
-    fn at(self, now: Instant) -> f64 {
-        self.0.map_or(0.0, |(seconds, then)| {
-            let halvings =
-                now.saturating_duration_since(then).as_secs_f64() / HALF_FORGOTTEN.as_secs_f64();
-            seconds * (-halvings).exp2()
-        })
-    }
-
-    fn add(&mut self, time: Duration, now: Instant) {
-        self.0 = Some((self.at(now) + time.as_secs_f64(), now));
-    }
 }
 
 /// One export in the queue.
@@ -209,7 +185,7 @@ impl State {
     fn forget_idle(&mut self) {
         let now = Instant::now();
         self.by_key.retain(|_, of_key| {
-            of_key.running + of_key.waiting > 0 || of_key.had.at(now) > NOTHING_HAD
+            of_key.running + of_key.waiting > 0 || !of_key.had.is_forgotten(now)
         });
     }
 
@@ -263,30 +239,9 @@ impl State {
 
     fn claim(&self, key: &str, now: Instant) -> Claim {
         let of_key = self.by_key.get(key);
-        of_key.map_or(Claim::NONE, |of_key| Claim {
-            running: of_key.running,
-            // Less than a second is as good as none.
-            had: of_key.had.at(now).floor(),
-        })
-    }
-}
-
-/// What a key has already: the smaller it is, the sooner the key's turn.
-#[derive(Clone, Copy, Debug)]
-struct Claim {
-    running: usize,
-    had: f64,
-}
-
-impl Claim {
-    const NONE: Self = Self {
-        running: 0,
-        had: 0.0,
-    };
-
-    fn cmp(&self, other: &Self) -> Ordering {
-        let running = self.running.cmp(&other.running);
-        running.then(self.had.total_cmp(&other.had))
+        let (running, had) =
+            of_key.map_or_else(Default::default, |of_key| (of_key.running, of_key.had));
+        Claim::of(running, had, now)
     }
 }
 
@@ -452,7 +407,8 @@ mod tests {
         let mut state = admission.places.lock();
         let long_ago = now.checked_sub(Duration::from_secs(3_000)).unwrap();
         for of_key in state.by_key.values_mut() {
-            of_key.had = Had(Some((100.0, long_ago)));
+            of_key.had = Had::default();
+            of_key.had.add(Duration::from_secs(100), long_ago);
         }
         state.forget_idle();
         assert!(state.by_key.is_empty());

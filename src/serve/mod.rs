@@ -10,6 +10,7 @@ mod admission;
 mod attempts;
 mod auth;
 mod body;
+mod claim;
 mod compress;
 mod connection;
 mod encoding;
