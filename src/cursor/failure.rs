@@ -60,6 +60,14 @@ pub fn too_long() -> Error {
     Error::new(ErrorKind::QueryTimeout, TOO_LONG)
 }
 
+/// An answer that cannot be ClickHouse's.
+pub fn damaged() -> Error {
+    Error::new(
+        ErrorKind::Damaged,
+        "ClickHouse's answer was damaged on its way: try again",
+    )
+}
+
 /// The error of a query, told apart by ClickHouse's own code where it sent one.
 pub fn from_clickhouse(error: ClientError, url: &str) -> Error {
     match error {
@@ -81,12 +89,9 @@ pub fn from_clickhouse(error: ClientError, url: &str) -> Error {
                 .with_detail(format!("at {url}"))
         }
         // Only text may lead astray; what does not decompress was damaged, and rows before it may have been.
-        ClientError::Decompression(source) => Error::new(
-            ErrorKind::Damaged,
-            "ClickHouse's answer was damaged on its way: try again",
-        )
-        .with_detail(format!("from {url}"))
-        .with_source(source),
+        ClientError::Decompression(source) => damaged()
+            .with_detail(format!("from {url}"))
+            .with_source(source),
         other => Error::internal("ClickHouse's answer could not be used").with_source(other),
     }
 }

@@ -49,19 +49,25 @@ struct Sum {
 }
 
 impl Plan {
-    fn new(slots: Slots, counted: &[Slot]) -> Self {
-        let mut sum = Sum::default();
-        let sums = counted.iter().map(|slot| {
+    /// `None` where the counts cannot be: garbled on their way, they would count and divide wrongly.
+    fn new(slots: Slots, counted: &[Slot]) -> Option<Self> {
+        let mut sums: Vec<Sum> = Vec::with_capacity(counted.len());
+        for slot in counted {
+            let before = sums.last().copied();
+            let behind = before.map_or(0, |before| before.slot + 1);
+            let end = slot.slot.checked_add(1)?.checked_mul(slots.width)?;
+            slots.from.checked_add(end)?;
+            if slot.slot < behind || slot.settled > slot.rows || slot.overlaps > 1 {
+                return None;
+            }
+            let mut sum = before.unwrap_or_default();
             sum.slot = slot.slot;
-            sum.counts.rows += slot.rows;
+            sum.counts.rows = sum.counts.rows.checked_add(slot.rows)?;
             sum.counts.settled += slot.settled;
             sum.overlapping += slot.rows * u64::from(slot.overlaps);
-            sum
-        });
-        Self {
-            slots,
-            sums: sums.collect(),
+            sums.push(sum);
         }
+        Some(Self { slots, sums })
     }
 
     /// The rows of an interval whose ends are ends of slots, or of the window.
@@ -155,7 +161,7 @@ impl Server {
                 .map_err(|_| failure::too_long())?;
             kill.disarm();
             match counted {
-                Ok(counted) => Ok(Plan::new(slots, &counted)),
+                Ok(counted) => Plan::new(slots, &counted).ok_or_else(failure::damaged),
                 Err(error) => Err(failure::of_events(error, replica.url())),
             }
         }))
@@ -164,6 +170,8 @@ impl Server {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used)] // a test that cannot go on fails
+
     use super::*;
 
     fn plan() -> Plan {
@@ -177,7 +185,7 @@ mod tests {
             from: 1_000,
             width: 10,
         };
-        Plan::new(slots, &[slot(0, 10), slot(3, 20), slot(4, 2)])
+        Plan::new(slots, &[slot(0, 10), slot(3, 20), slot(4, 2)]).expect("a plan")
     }
 
     #[test]
@@ -198,6 +206,55 @@ mod tests {
         }
         assert_eq!(counts(1_010, 1_040).rows, 20);
         assert_eq!(counts(1_040, 1_050).rows, 2);
+    }
+
+    #[test]
+    fn counts_that_cannot_be_make_no_plan() {
+        let slots = Slots {
+            from: 1_000,
+            width: 10,
+        };
+        let good = Slot {
+            slot: 3,
+            rows: 20,
+            settled: 10,
+            overlaps: 0,
+        };
+        assert!(Plan::new(slots, &[good]).is_some());
+        for bad in [
+            Slot { slot: -1, ..good },
+            Slot { slot: 3, ..good },
+            Slot { slot: 2, ..good },
+            Slot {
+                slot: i64::MAX,
+                ..good
+            },
+            Slot {
+                slot: i64::MAX / 10,
+                ..good
+            },
+            Slot {
+                slot: 1 << 61,
+                ..good
+            },
+            Slot {
+                slot: 4,
+                settled: 21,
+                ..good
+            },
+            Slot {
+                slot: 4,
+                overlaps: 0x21,
+                ..good
+            },
+            Slot {
+                slot: 4,
+                rows: u64::MAX,
+                ..good
+            },
+        ] {
+            assert!(Plan::new(slots, &[good, bad]).is_none(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -343,6 +343,7 @@ async fn read(query: Query, replica: &Replica, tally: &mut impl Tally) -> Result
     let failed = |error| failure::of_events(error, replica.url());
     let mut cursor = query.fetch::<Quarter>().map_err(failed)?;
     let mut ended = false;
+    let (mut rows, mut bytes) = (0u64, 0u64);
     while let Some(quarter) = cursor.next().await.map_err(failed)? {
         if ended {
             return Err(Error::internal("counts came behind their end"));
@@ -350,6 +351,13 @@ async fn read(query: Query, replica: &Replica, tally: &mut impl Tally) -> Result
         if quarter.rows == 0 {
             ended = true;
         } else {
+            // No sum of some of them is larger than that of all.
+            rows = rows
+                .checked_add(quarter.rows)
+                .ok_or_else(failure::damaged)?;
+            bytes = bytes
+                .checked_add(quarter.bytes)
+                .ok_or_else(failure::damaged)?;
             tally.add(quarter)?;
         }
     }

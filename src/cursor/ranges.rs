@@ -135,7 +135,7 @@ impl Ranges {
         let plan = || server.plan(&replica, &request, fence, &format!("{name}-plan"));
         let planning = request.limit.is_none().then(plan);
         let query_id = format!("{name}-1");
-        let form = first_form(server.wire);
+        let form = certain(&server, first_form(server.wire));
         let how = How {
             form,
             room: READ_AHEAD_BYTES,
@@ -154,7 +154,7 @@ impl Ranges {
                 replica,
                 interval: whole.interval,
                 form,
-                source: Source::Rows(cursor),
+                source: source(cursor, form),
                 waited: false,
                 extra: None,
             },
@@ -383,6 +383,7 @@ impl Ranges {
     /// None that depends on the server.
     pub fn reopen(&mut self, last: Option<Key>, rows: u64, form: Form) -> Result<()> {
         let limit = self.request.limit;
+        let form = certain(&self.server, form);
         let range = Range {
             interval: self.current.interval,
             last,
@@ -393,10 +394,7 @@ impl Ranges {
         self.current.replica = self.replica.clone();
         self.current.form = form;
         self.current.waited = false;
-        self.current.source = match form {
-            Form::Packed(_) | Form::Columns(_) => Source::Rows(cursor),
-            Form::Hex => Source::Hex(Unhex::new(cursor)),
-        };
+        self.current.source = source(cursor, form);
         Ok(())
     }
 
@@ -577,5 +575,18 @@ fn first_form(wire: Wire) -> Form {
     match wire {
         Wire::RowBinary => Form::Packed(Parts::Unknown),
         Wire::Native => Form::Columns(Parts::Unknown),
+    }
+}
+
+/// The form in which rows are read where they are certain only when the stream has come to its checksum: a visitor's text that
+/// looks like an error would end it before.
+fn certain(server: &Server, form: Form) -> Form {
+    if server.divides { form } else { Form::Hex }
+}
+
+fn source(cursor: RowCursor, form: Form) -> Source {
+    match form {
+        Form::Packed(_) | Form::Columns(_) => Source::Rows(cursor),
+        Form::Hex => Source::Hex(Unhex::new(cursor)),
     }
 }

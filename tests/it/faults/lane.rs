@@ -146,13 +146,10 @@ impl Lane {
         if fault.kind == Kind::Kill {
             self.revive().await;
         }
-        let id = ran.export_id.clone();
-        let id = id.or_else(|| {
-            report
-                .exchanges
-                .iter()
-                .find_map(|each| each.export_id.clone())
-        });
+        // As Rowspout wrote it: what the client got may be garbled.
+        let mut exchanges = report.exchanges.iter();
+        let id = exchanges.find_map(|each| each.export_id.clone());
+        let id = id.or_else(|| ran.export_id.clone());
         let receipt = match id {
             Some(id) if !matches!(ran.got, Got::Refused(_)) => {
                 Some(self.receipt(&fault.export, &id).await?)

@@ -146,6 +146,19 @@ async fn check_the_judge(world: &Arc<World>) {
     }
 }
 
+/// A visitor's text that looks like an error makes the client leave a query before its checksum. What was garbled in front of it
+/// must not be in a file.
+async fn check_texts_like_errors(world: &Arc<World>) {
+    let mut lane = Lane::new(world, 0).await;
+    let mut failed = 0;
+    for part in 1..20 {
+        let fault = Fault::in_compressed_rows(part * 50_000);
+        let (outcome, _) = lane.play(&fault).await.expect("the file, or none");
+        failed += u32::from(outcome == Outcome::Exit);
+    }
+    assert!(failed > 0, "nothing was garbled");
+}
+
 /// One number decides which rows are exported. Garbled, it gives a file with other rows over a plain wire, and must give none
 /// where the wire has checksums.
 async fn check_the_moment(world: &Arc<World>) {
@@ -178,6 +191,7 @@ async fn whatever_breaks_leaves_the_whole_file_or_a_failure_that_is_seen() {
     let world = Arc::new(World::new().await);
     check_the_judge(&world).await;
     check_the_moment(&world).await;
+    check_texts_like_errors(&world).await;
     let (killing, others): (Vec<_>, Vec<_>) = numbers
         .map(|number| Fault::of(seed, number))
         .partition(|fault| fault.kind == Kind::Kill);

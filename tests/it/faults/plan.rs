@@ -315,6 +315,16 @@ impl Fault {
         }
     }
 
+    /// A bit flipped in rows that are compressed with checksums, at this millionth.
+    pub(crate) fn in_compressed_rows(millionth: u32) -> Self {
+        Self {
+            target: Target::Rows(0),
+            spot: Spot::Middle(millionth),
+            kind: Kind::Garble(2),
+            ..Self::in_the_moment(WireCompression::Zstd, 0)
+        }
+    }
+
     /// What it is counted as.
     pub(crate) fn label(&self) -> String {
         let end = match self.end {
