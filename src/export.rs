@@ -383,16 +383,17 @@ impl Export {
         let Some(expected) = self.digest else {
             return Ok(());
         };
+        let delivered = self.rows == expected.rows;
         let kept = self.digest_of(false).await?;
-        if kept == Some(expected) && self.rows == expected.rows {
+        if kept == Some(expected) && delivered {
             return Ok(());
         }
         let found = self.digest_of(true).await?;
-        if found == Some(expected) && self.rows == expected.rows {
+        if found == Some(expected) && delivered {
             return Ok(());
         }
-        let delivered = found.is_some_and(|found| found.rows == self.rows);
-        let error = if delivered && kept == Some(expected) {
+        let are_events = found.is_some_and(|found| found.rows == self.rows);
+        let error = if are_events && kept == Some(expected) {
             counted_otherwise()
         } else {
             changed_under_its_tag()

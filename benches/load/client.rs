@@ -1,7 +1,6 @@
 //! One client: how it takes what it asked for, and what came of it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::abandoned::Leaving;
 use super::files::Files;
+use super::support::Random;
 
 /// Bytes a second of a slow client.
 const SLOW_RATE: f64 = 256.0 * 1024.0;
@@ -58,7 +58,7 @@ pub(crate) struct Client {
     key: String,
     kind: Kind,
     http2: bool,
-    random: AtomicU64,
+    random: Mutex<Random>,
 }
 
 /// How a body is taken.
@@ -132,17 +132,12 @@ impl Client {
             key,
             kind,
             http2: seed.is_multiple_of(2),
-            random: AtomicU64::new(seed),
+            random: Mutex::new(Random(seed)),
         }
     }
 
-    /// SplitMix64. <https://prng.di.unimi.it/splitmix64.c>
     fn random(&self) -> u64 {
-        let step = 0x9e37_79b9_7f4a_7c15;
-        let z = self.random.fetch_add(step, Ordering::Relaxed);
-        let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.random.lock().unwrap().next()
     }
 
     /// Asks for an export as this client does, and for the next one when it may.
@@ -155,19 +150,19 @@ impl Client {
     ) {
         let (file, taking) = match self.kind {
             Kind::Slow => (
-                files.one(self.random(), 7),
+                files.one(self.random(), 1..=7),
                 Taking {
                     slow: true,
                     ..Taking::ALL
                 },
             ),
-            Kind::Fast => (files.one(self.random(), 90), Taking::ALL),
+            Kind::Fast => (files.one(self.random(), 1..=90), Taking::ALL),
             Kind::Leaves => {
                 let bytes = self.random() % LEAVES_WITHIN;
                 let patience = Duration::from_millis(self.random() % LEAVES_AFTER_MS);
                 let leaves = Some((bytes, patience));
                 (
-                    files.large(self.random()),
+                    files.one(self.random(), 90..=90),
                     Taking {
                         slow: false,
                         leaves,

@@ -1,5 +1,7 @@
 //! The files that clients ask for, and what each must be.
 
+use std::ops::RangeInclusive;
+
 use rowspout::request::Format;
 use sha2::{Digest as _, Sha256};
 
@@ -54,17 +56,9 @@ impl Files {
         Self { all, small }
     }
 
-    /// One of at most so many days.
-    pub(crate) fn one(&self, random: u64, days: u32) -> &File {
-        let files = self.all.iter().filter(|file| file.days <= days);
-        let count = files.clone().count() as u64;
-        let mut files = files.skip((random % count) as usize);
-        files.next().expect("a file")
-    }
-
-    /// One of all days.
-    pub(crate) fn large(&self, random: u64) -> &File {
-        let files = self.all.iter().filter(|file| file.days == 90);
+    /// One of so many days.
+    pub(crate) fn one(&self, random: u64, days: RangeInclusive<u32>) -> &File {
+        let files = self.all.iter().filter(|file| days.contains(&file.days));
         let count = files.clone().count() as u64;
         let mut files = files.skip((random % count) as usize);
         files.next().expect("a file")

@@ -42,6 +42,8 @@ mod service;
 #[allow(dead_code)]
 #[path = "../versus/stats.rs"]
 mod stats;
+#[path = "../support/mod.rs"]
+mod support;
 #[allow(dead_code)]
 #[path = "../versus/tables.rs"]
 mod tables;

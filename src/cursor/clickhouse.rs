@@ -21,8 +21,6 @@ use crate::request::ExportRequest;
 #[derive(Clone)]
 pub struct Server {
     pub(super) replicas: Arc<Replicas>,
-    /// How many there are.
-    pub(super) replica_count: usize,
     pub(super) table: Arc<str>,
     pub(super) database: Arc<str>,
     compression: WireCompression,
@@ -71,7 +69,6 @@ impl Server {
     pub fn new(config: &Config) -> Self {
         Self {
             replicas: Replicas::new(&config.clickhouse, config.replica_pause),
-            replica_count: config.clickhouse.replicas().count(),
             table: config.events_table.as_str().into(),
             database: config.clickhouse.database.as_str().into(),
             compression: config.wire_compression,

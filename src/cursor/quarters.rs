@@ -124,7 +124,7 @@ impl Server {
             match ask(replica.clone(), query_id).await {
                 Err(error) if failure::is_of_the_server(&error) => {
                     replica.failed(&error);
-                    if tried > self.replica_count {
+                    if tried > self.replicas.count() {
                         return Err(error);
                     }
                 }

@@ -101,7 +101,12 @@ impl Replicas {
 
     /// Whether another one could stand in.
     pub(super) fn are_several(&self) -> bool {
-        self.0.len() > 1
+        self.count() > 1
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// The first that did not fail lately. Where all did, the one that may be asked again first.

@@ -97,8 +97,7 @@ pub(super) fn push_where(
     fence: Fence,
     range: Interval,
 ) {
-    statement.text.push_str("WHERE website_id = {site:String}");
-    statement.text_parameter("site", request.website.as_str());
+    push_website(statement, request);
 
     let intervals = &request.window.intervals;
     if !intervals.is_empty() {
@@ -134,13 +133,24 @@ pub(super) fn push_where(
     if !request.include_bots {
         statement.text.push_str("\n  AND ifNull(is_bot, 0) = 0");
     }
+    push_event_type(statement, request);
+    push_filters(statement, &request.filters);
+}
+
+/// Appends `WHERE …` for the rows of the request's website. A statement may have it several times.
+pub(super) fn push_website(statement: &mut Statement, request: &ExportRequest) {
+    statement.text.push_str("WHERE website_id = {site:String}");
+    statement.text_parameter_once("site", request.website.as_str());
+}
+
+/// Appends ` AND …` for the type, if one was asked for. A statement may have it several times.
+pub(super) fn push_event_type(statement: &mut Statement, request: &ExportRequest) {
     if let Some(event_type) = request.event_type {
         statement
             .text
             .push_str("\n  AND event_type = {event_type:String}");
-        statement.text_parameter("event_type", event_type.as_str());
+        statement.text_parameter_once("event_type", event_type.as_str());
     }
-    push_filters(statement, &request.filters);
 }
 
 fn push_interval(statement: &mut Statement, suffix: &str, from: i64, until: i64) {

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use super::columns::TEXT_COLUMNS;
-use super::predicate::{Fence, push_where};
+use super::predicate::{Fence, Range, push_event_type, push_website, push_where};
 use super::statement::{PINNED, Statement};
 use crate::request::{ExportRequest, Field, Interval, Window};
 
@@ -65,24 +65,29 @@ impl Counting {
         }
     }
 
+    /// How wide its slots are, in milliseconds.
+    fn width(self) -> i64 {
+        match self {
+            Self::Kept => QUARTER_MS,
+            Self::Scanned { width, .. } => width,
+        }
+    }
+
     /// The same from the events up to the fence.
     pub fn scanned(self) -> Self {
-        match self {
-            Self::Kept => Self::Scanned {
-                width: QUARTER_MS,
-                hashed: true,
-            },
-            scanned @ Self::Scanned { .. } => scanned,
+        Self::Scanned {
+            width: self.width(),
+            hashed: self.is_hashed(),
         }
     }
 }
 
 /// The whole quarters of a window, from its first to its last instant.
 fn inner(window: &Window) -> Option<Interval> {
-    let (first, last) = window.intervals.first().zip(window.intervals.last())?;
+    let Interval { from, until } = Range::whole(window).interval;
     let whole = Interval {
-        from: up(first.from),
-        until: down(last.until),
+        from: up(from),
+        until: down(until),
     };
     (whole.from < whole.until).then_some(whole)
 }
@@ -110,36 +115,19 @@ pub fn quarters(
     nullable: &[&str],
 ) -> Statement {
     let mut statement = Statement::new("");
-    let width = match (counting, inner(&request.window)) {
-        (Counting::Kept, Some(inner)) => {
+    let width = counting.width();
+    match inner(&request.window) {
+        Some(inner) if counting == Counting::Kept => {
             push_kept(&mut statement, request, table, inner, nullable);
-            QUARTER_MS
         }
-        (Counting::Kept, None) => {
-            push_scanned(
-                &mut statement,
-                request,
-                table,
-                fence,
-                QUARTER_MS,
-                true,
-                nullable,
-            );
-            QUARTER_MS
+        _ => {
+            let hashed = counting.is_hashed();
+            push_counts(&mut statement, request, table, width, hashed, nullable);
+            let whole = Range::whole(&request.window).interval;
+            push_where(&mut statement, request, fence, whole);
+            statement.text.push_str("\nGROUP BY slot\n");
         }
-        (Counting::Scanned { width, hashed }, _) => {
-            push_scanned(
-                &mut statement,
-                request,
-                table,
-                fence,
-                width,
-                hashed,
-                nullable,
-            );
-            width
-        }
-    };
+    }
     let counted = std::mem::take(&mut statement.text);
     statement.text = format!(
         "SELECT toInt64(slot) * {width} - {shift} AS begins, rows, hash, newest, bytes\nFROM\n(\n{counted}UNION ALL\n\
@@ -179,15 +167,8 @@ fn push_kept(
     push_filters(statement, request);
     statement.text.push_str("\nGROUP BY slot\n");
 
-    let ends = request
-        .window
-        .intervals
-        .first()
-        .zip(request.window.intervals.last());
-    let Some((first, last)) = ends else {
-        return;
-    };
-    let ends = [(first.from, inner.from), (inner.until, last.until)];
+    let whole = Range::whole(&request.window).interval;
+    let ends = [(whole.from, inner.from), (inner.until, whole.until)];
     for (index, (from, until)) in ends.into_iter().enumerate() {
         if from >= until {
             continue;
@@ -205,21 +186,6 @@ fn push_kept(
         push_filters(statement, request);
         statement.text.push_str("\nGROUP BY slot\n");
     }
-}
-
-fn push_scanned(
-    statement: &mut Statement,
-    request: &ExportRequest,
-    table: &str,
-    fence: Fence,
-    width: i64,
-    hashed: bool,
-    nullable: &[&str],
-) {
-    push_counts(statement, request, table, width, hashed, nullable);
-    let whole = super::Range::whole(&request.window).interval;
-    push_where(statement, request, fence, whole);
-    statement.text.push_str("\nGROUP BY slot\n");
 }
 
 /// `SELECT … FROM …`, in the projection's own expressions.
@@ -259,26 +225,10 @@ fn push_counts(
     );
 }
 
-fn push_website(statement: &mut Statement, request: &ExportRequest) {
-    statement.text.push_str("WHERE website_id = {site:String}");
-    let named = |(name, _): &(String, super::Value)| name == "site";
-    if !statement.parameters.iter().any(named) {
-        statement.text_parameter("site", request.website.as_str());
-    }
-}
-
 /// The two filters that the projection knows.
 fn push_filters(statement: &mut Statement, request: &ExportRequest) {
     if !request.include_bots {
         statement.text.push_str("\n  AND is_bot = 0");
     }
-    if let Some(event_type) = request.event_type {
-        statement
-            .text
-            .push_str("\n  AND event_type = {event_type:String}");
-        let named = |(name, _): &(String, super::Value)| name == "event_type";
-        if !statement.parameters.iter().any(named) {
-            statement.text_parameter("event_type", event_type.as_str());
-        }
-    }
+    push_event_type(statement, request);
 }

@@ -42,6 +42,13 @@ impl Statement {
         self.parameters
             .push((name.into(), Value::Text(value.to_owned())));
     }
+
+    /// As [`Statement::text_parameter`], for one that may be bound already.
+    pub(super) fn text_parameter_once(&mut self, name: &str, value: &str) {
+        if !self.parameters.iter().any(|(bound, _)| bound == name) {
+            self.text_parameter(name, value);
+        }
+    }
 }
 
 /// How rows travel.

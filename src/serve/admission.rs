@@ -73,13 +73,7 @@ struct Waiting<'a> {
 impl Admission {
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            places: Arc::new(Places(Mutex::new(State {
-                free: config.max_exports,
-                by_key: HashMap::new(),
-                queue: VecDeque::new(),
-                next: 0,
-                closed: false,
-            }))),
+            places: Places::new(config.max_exports),
             max_per_key: config.max_exports_per_key,
             max_queued: config.max_queued,
             patience: config.queue,
@@ -163,6 +157,17 @@ impl Admission {
 }
 
 impl Places {
+    /// So many, which nobody has.
+    fn new(free: usize) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State {
+            free,
+            by_key: HashMap::new(),
+            queue: VecDeque::new(),
+            next: 0,
+            closed: false,
+        })))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -307,13 +312,7 @@ mod tests {
 
     fn admission(exports: usize, queued: usize) -> Arc<Admission> {
         Arc::new(Admission {
-            places: Arc::new(Places(Mutex::new(State {
-                free: exports,
-                by_key: HashMap::new(),
-                queue: VecDeque::new(),
-                next: 0,
-                closed: false,
-            }))),
+            places: Places::new(exports),
             max_per_key: 4,
             max_queued: queued,
             patience: Duration::from_secs(60),

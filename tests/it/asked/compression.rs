@@ -5,8 +5,7 @@ use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use rowspout::pushdown::columns::COLUMNS;
 
 use super::oracle::{by_sql, of_file};
-use super::{DAYS, real_traffic};
-use crate::support::command::rowspout;
+use super::{DAYS, export_command, real_traffic};
 use crate::support::service::TestService;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,16 +34,7 @@ async fn every_codec_holds_the_same_rows_and_is_named_in_every_column() {
         }
         sizes.push(file.len());
         // The command writes the same bytes.
-        let mut command = rowspout(&database.config);
-        command.args([
-            "export",
-            "--site",
-            "site_a",
-            "--start",
-            "2015-05-17",
-            "--end",
-            "2015-05-20",
-        ]);
+        let mut command = export_command(&database, "2015-05-17", "2015-05-20");
         command.args([
             "--include-bots",
             "--format",

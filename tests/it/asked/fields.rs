@@ -5,8 +5,7 @@ use rowspout::pushdown::columns::COLUMNS;
 use serde_json::{Value, json};
 
 use super::oracle::{by_sql, of_file};
-use super::{DAYS, FORMATS, real_traffic};
-use crate::support::command::rowspout;
+use super::{DAYS, FORMATS, export_command, real_traffic};
 use crate::support::insert::{self, Event, database};
 use crate::support::service::{TestService, config};
 
@@ -150,16 +149,7 @@ async fn the_command_and_the_receipt_have_the_fields_too() {
     .await;
     let folder = tempfile::tempdir().expect("a folder");
     let receipt = folder.path().join("receipt.json");
-    let mut command = rowspout(&database.config);
-    command.args([
-        "export",
-        "--site",
-        "site_a",
-        "--start",
-        "2026-03-03",
-        "--end",
-        "2026-03-03",
-    ]);
+    let mut command = export_command(&database, "2026-03-03", "2026-03-03");
     let output = command
         .args(["--fields", "os,event_type", "--receipt"])
         .arg(&receipt)

@@ -5,9 +5,8 @@ use rowspout::request::FILTERS;
 use serde_json::Value;
 
 use super::oracle::{Cells, by_sql, of_file};
-use super::{DAYS, FORMATS, encoded, real_traffic};
+use super::{DAYS, FORMATS, encoded, export_command, real_traffic};
 use crate::support::TestDatabase;
-use crate::support::command::rowspout;
 use crate::support::insert::{self, Event, database};
 use crate::support::service::{TestService, config};
 
@@ -442,17 +441,8 @@ async fn the_command_filters_as_the_service_does_and_receipts_name_the_filters()
     let folder = tempfile::tempdir().expect("a folder");
     let receipt = folder.path().join("receipt.json");
     let run = |arguments: &[&str]| {
-        let mut command = rowspout(&database.config);
-        command.args([
-            "export",
-            "--site",
-            "site_a",
-            "--start",
-            "2015-05-17",
-            "--end",
-            "2015-05-20",
-            "--include-bots",
-        ]);
+        let mut command = export_command(&database, "2015-05-17", "2015-05-20");
+        command.arg("--include-bots");
         command.arg("--receipt").arg(&receipt).args(arguments);
         command.output().expect("rowspout runs")
     };

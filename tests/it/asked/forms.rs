@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
+use super::export_command;
 use crate::support::TestDatabase;
-use crate::support::command::rowspout;
 use crate::support::insert::{self, Event, database};
 use crate::support::service::TestService;
 
@@ -137,16 +137,7 @@ async fn event_data_is_a_string_of_its_text_where_that_was_asked_for() {
 async fn the_command_has_both_forms() {
     let database = hostile().await;
     let run = |arguments: &[&str]| {
-        let mut command = rowspout(&database.config);
-        command.args([
-            "export",
-            "--site",
-            "site_a",
-            "--start",
-            "2026-03-03",
-            "--end",
-            "2026-03-03",
-        ]);
+        let mut command = export_command(&database, "2026-03-03", "2026-03-03");
         let output = command.args(arguments).output().expect("rowspout runs");
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).expect("UTF-8")

@@ -1,11 +1,13 @@
 //! `limit`: the beginning of the file, proved, and never taken for the whole.
 
+use std::process::Command;
+
 use rowspout::decode::Wire;
 use rowspout::pushdown::columns::COLUMNS;
 use serde_json::{Value, json};
 
-use super::FORMATS;
 use super::oracle::{by_sql, of_file};
+use super::{FORMATS, export_command};
 use crate::support::TestDatabase;
 use crate::support::command::rowspout;
 use crate::support::insert::{self, Event, database, traffic};
@@ -95,35 +97,25 @@ async fn a_limit_may_lie_between_rows_of_one_key() {
 async fn the_command_says_that_there_may_be_more() {
     let database = twins().await;
     let folder = tempfile::tempdir().expect("a folder");
-    let run = |arguments: &[&str]| {
-        let mut command = rowspout(&database.config);
-        command.current_dir(folder.path()).args(arguments);
-        let output = command.output().expect("rowspout runs");
+    let run = |mut command: Command| {
+        let output = command.current_dir(folder.path()).output();
+        let output = output.expect("rowspout runs");
         assert!(output.status.success(), "{output:?}");
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     let export = |limit: &str| {
-        let flags = [
-            "export",
-            "--site",
-            "site_a",
-            "--start",
-            "2026-03-03",
-            "--end",
-            "2026-03-03",
-        ];
-        let rest = [
-            "-o",
-            "events.csv",
-            "--receipt",
-            "receipt.json",
-            "--limit",
-            limit,
-        ];
-        run(&[&flags[..], &rest].concat())
+        let mut command = export_command(&database, "2026-03-03", "2026-03-03");
+        command.args(["-o", "events.csv", "--receipt", "receipt.json"]);
+        command.args(["--limit", limit]);
+        run(command)
+    };
+    let verify = || {
+        let mut command = rowspout(&database.config);
+        command.args(["verify", "events.csv", "receipt.json"]);
+        run(command)
     };
     assert!(export("2").contains("the first 2 rows"));
-    assert!(run(&["verify", "events.csv", "receipt.json"]).contains("only the first 2 rows"));
+    assert!(verify().contains("only the first 2 rows"));
     assert_eq!(export("6"), "");
-    assert!(!run(&["verify", "events.csv", "receipt.json"]).contains("only"));
+    assert!(!verify().contains("only"));
 }

@@ -10,6 +10,7 @@ mod limit;
 mod oracle;
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use crate::support::TestDatabase;
 use crate::support::command::rowspout;
@@ -47,4 +48,11 @@ async fn real_traffic() -> Option<TestDatabase> {
 /// A text as it may stand in a query.
 fn encoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// `rowspout export` of `site_a`, from one day to another.
+fn export_command(database: &TestDatabase, start: &str, end: &str) -> Command {
+    let mut command = rowspout(&database.config);
+    command.args(["export", "--site", "site_a", "--start", start, "--end", end]);
+    command
 }
