@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use metrics::counter;
 use serde::Deserialize;
 
 use super::census::lags;
@@ -25,6 +26,9 @@ pub struct Arriving {
     /// From where, and how many rows.
     pub told: Told,
 }
+
+/// The metric of rows that became visible too late.
+pub const LATE_ROWS: &str = "rowspout_late_rows_total";
 
 /// What the server counts.
 #[derive(Clone, Copy, Debug, clickhouse::Row, Deserialize)]
@@ -71,6 +75,7 @@ impl Server {
             tokio::task::spawn_blocking(move || resolving.resolve(bounds, arrivals)).await;
         let resolved = resolved.map_err(failure::stopped)??;
         if let Some(late_rows) = late_rows(&resolved) {
+            counter!(LATE_ROWS).increment(late_rows);
             tracing::warn!(
                 query_id, website = %resolved.website, late_rows,
                 "rows became visible later than settle_seconds after their insert began, so exports by `since` have left them out"
