@@ -10,7 +10,7 @@ mod lane;
 mod meddle;
 mod plan;
 mod proxy;
-mod random;
+pub(crate) mod random;
 mod world;
 
 use std::collections::BTreeMap;
