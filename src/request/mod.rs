@@ -19,7 +19,7 @@ pub use format::{Compression, Format};
 pub use parameters::ExportRequest;
 #[cfg(test)]
 pub(crate) use parameters::PARAMETERS;
-pub(crate) use parameters::quoted;
+pub(crate) use parameters::{TICKET_PREFIX, pairs, quoted};
 pub(crate) use plan::PART_ROWS;
 pub use plan::{DEFAULT_PART_ROWS, PlanRequest};
 pub use website::WebsiteId;
