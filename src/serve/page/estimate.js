@@ -19,6 +19,7 @@ function changed() {
   clearTimeout(waiting);
   plan = null;
   $("estimate").setAttribute("aria-busy", "true");
+  $("size").textContent = "Counting…";
   waiting = setTimeout(estimate, SETTLING);
 }
 
