@@ -202,7 +202,7 @@ test('errors are said at their fields, with the focus on them', () => withPage({
   await page.getByText('Columns:').click();
   await estimated(page);
   await press();
-  assert.match(await page.locator('#error-fields').textContent(), /fields names/);
+  assert.match(await page.locator('#error-fields').textContent(), /Choose at least one column/);
   assert.equal(await page.evaluate(() => document.activeElement.name), 'field');
   await page.getByRole('button', { name: 'All', exact: true }).click();
   await page.getByRole('button', { name: 'Add a filter' }).click();

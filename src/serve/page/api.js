@@ -22,13 +22,13 @@ class Refusal extends Error {
     const said = body?.error;
     if (!said) return new Refusal(status, `The service answered with status ${status}: try again, or ask whoever runs it.`);
     const retryAfter = Number(headers?.get("Retry-After") ?? 0);
-    return new Refusal(status, sentence(said.message), said.field, retryAfter);
+    return new Refusal(status, sentence(said.message, said.field), said.field, retryAfter);
   }
 }
 
-/** The service's messages begin in lower case and end without a full stop. */
-function sentence(text) {
-  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+/** The service's messages begin in lower case and end without a full stop. The name of a parameter stays as it is. */
+function sentence(text, field) {
+  const begun = field && text.startsWith(field) ? text : text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?]$/.test(begun) ? begun : `${begun}.`;
 }
 

@@ -142,6 +142,9 @@ function filterValue(group) {
   return way.startsWith("not") ? `!${value}` : value;
 }
 
+/** A file without columns is none. */
+const hasColumns = () => document.querySelector("input[name=field]:checked") !== null;
+
 /** The website and the parameters of what is chosen now; what is the default is left out. */
 function choices() {
   const format = chosen("format");

@@ -21,6 +21,10 @@ let running = null;
 async function download() {
   if (running) return;
   clearErrors();
+  if (!hasColumns()) {
+    showNoColumns(true);
+    return;
+  }
   const unfinished = [...$("filters").children].find(lacking);
   if (unfinished) {
     showAt(lacking(unfinished), unfinished.querySelector(".error"), "Enter what to filter by, or remove this filter.", true);
@@ -59,7 +63,7 @@ function frameLoaded() {
   if (!running) return;
   try {
     const { error } = JSON.parse(text.slice(text.indexOf("{"), text.lastIndexOf("}") + 1));
-    running.refusal = new Refusal(0, sentence(error.message), error.field);
+    running.refusal = new Refusal(0, sentence(error.message, error.field), error.field);
   } catch {
     running.refusal = new Refusal(0, "The file could not be fetched: check the connection and try again.");
   }

@@ -47,6 +47,10 @@ function showAt(control, line, message, focus) {
   else say(message);
 }
 
+function showNoColumns(focus) {
+  showAt($("fields"), $("error-fields"), "Choose at least one column.", focus);
+}
+
 /** The control itself, or what can be chosen in a group of them. */
 function firstControl(control) {
   if (control.matches("input, select")) return control;

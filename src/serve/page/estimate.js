@@ -24,6 +24,12 @@ function changed() {
 }
 
 async function estimate() {
+  if (!hasColumns()) {
+    showNoPlan();
+    showNoColumns(false);
+    $("estimate").setAttribute("aria-busy", "false");
+    return;
+  }
   const { website, format, parameters } = choices();
   parameters.append("part_rows", PART_ROWS);
   asking = new AbortController();
