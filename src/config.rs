@@ -2,10 +2,12 @@
 
 mod check;
 mod networks;
+mod secret;
 
 pub(crate) use check::variable;
 pub use networks::Networks;
 pub(crate) use networks::masked;
+pub use secret::Secret;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -16,7 +18,7 @@ use serde::Deserialize;
 
 use self::check::{
     HEAD_BYTES, MAX_CONNECTIONS, MAX_EXPORTS, MAX_PAUSE_MS, address, identifier, interface, number,
-    one_or_several, seconds, within,
+    one_or_several, seconds, truth, within,
 };
 use crate::cursor::WireCompression;
 use crate::decode::Wire;
@@ -78,6 +80,8 @@ pub const DEFAULT_SILENCE_SECONDS: u64 = 120;
 pub const DEFAULT_PLAN_SECONDS: u64 = 30;
 /// Time after which the rows of an INSERT are visible that began then, in seconds.
 pub const DEFAULT_SETTLE_SECONDS: u64 = 600;
+/// Whether people get a page at `/`.
+pub const DEFAULT_PAGE: bool = true;
 /// The settings file that is read where no other is named.
 pub const DEFAULT_FILE: &str = "rowspout.toml";
 
@@ -165,6 +169,10 @@ pub struct Layer {
     pub tls_cert: Option<PathBuf>,
     /// PEM file of that certificate's private key.
     pub tls_key: Option<PathBuf>,
+    /// Whether people get a page at `/`. [`DEFAULT_PAGE`]
+    pub page: Option<bool>,
+    /// What download tickets are signed with, the same on every instance; each process has its own by default.
+    pub ticket_secret: Option<String>,
 }
 
 /// How to reach ClickHouse.
@@ -304,6 +312,10 @@ pub struct Config {
     pub heartbeat: Duration,
     /// What the service's TLS is made of; none speaks plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// Whether people get a page at `/`.
+    pub page: bool,
+    /// What download tickets are signed with, if that was said.
+    pub ticket_secret: Option<Secret>,
 }
 
 /// PEM files.
@@ -509,6 +521,8 @@ impl Config {
                 first!(heartbeat_seconds).unwrap_or(DEFAULT_HEARTBEAT_SECONDS),
             )?,
             tls,
+            page: first!(page).unwrap_or(DEFAULT_PAGE),
+            ticket_secret: first!(ticket_secret).map(Secret::new).transpose()?,
         })
     }
 
@@ -571,6 +585,8 @@ impl Layer {
             heartbeat_seconds: number("ROWSPOUT_HEARTBEAT_SECONDS")?,
             tls_cert: variable("ROWSPOUT_TLS_CERT")?.map(PathBuf::from),
             tls_key: variable("ROWSPOUT_TLS_KEY")?.map(PathBuf::from),
+            page: truth("ROWSPOUT_PAGE")?,
+            ticket_secret: variable("ROWSPOUT_TICKET_SECRET")?,
         })
     }
 

@@ -108,7 +108,9 @@ impl hyper::body::Body for Body {
                         self.content = Content::Full(Bytes::new());
                         frame
                     }
-                    None => Some(Err(Error::internal("the client took nothing for too long"))),
+                    None => Some(Err(Error::internal(
+                        "the export ended before its end was taken",
+                    ))),
                 },
                 Some(Err(error)) => Some(Err(error)),
                 None => Some(Err(Error::internal("the export's task stopped"))),

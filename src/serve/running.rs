@@ -11,7 +11,7 @@ use super::admission::Place;
 use super::metrics::{self, Limit, Measured, Outcome};
 use super::registry::Figures;
 use super::respond;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::export::ExportId;
 use crate::receipt::{Receipt, Sha256Hex, Status};
 use crate::request::ExportRequest;
@@ -86,8 +86,18 @@ impl Running {
         self.end = Ended::Failed(Outcome::Refused, respond::code(error));
     }
 
+    /// Resolves when somebody wants it to end.
+    pub(super) fn cancelled(&self) -> impl Future<Output = ()> + use<> {
+        self.figures.cancelled()
+    }
+
     /// The export failed behind its first byte.
     pub(super) fn aborted(&mut self, error: &Error) {
+        if error.kind() == ErrorKind::Cancelled {
+            self.end = Ended::Failed(Outcome::Left, respond::code(error));
+            tracing::info!(export = %self.id, rows = self.figures.rows(), bytes = self.figures.bytes(), "the export was cancelled");
+            return;
+        }
         self.end = Ended::Failed(Outcome::Aborted, respond::code(error));
         metrics::failed(error);
         let error: &dyn std::error::Error = error;
@@ -110,6 +120,14 @@ impl Running {
             sha256,
         }
     }
+}
+
+/// What the client of an export is told that somebody ended.
+pub(super) fn cancelled() -> Error {
+    Error::new(
+        ErrorKind::Cancelled,
+        "the export was cancelled: ask for it again if that was a mistake",
+    )
 }
 
 impl Drop for Running {
@@ -185,6 +203,11 @@ impl Ending {
     /// The client took nothing for too long, so near the end.
     pub(super) fn stalled(mut self) {
         self.running.stalled();
+    }
+
+    /// Somebody ended the export, so near the end.
+    pub(super) fn cancelled(mut self) {
+        self.running.aborted(&cancelled());
     }
 
     /// The connection takes the end: the export is complete. Gives the trailers, which only go to clients that asked for them.
