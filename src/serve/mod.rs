@@ -20,6 +20,7 @@ mod guard;
 mod handler;
 mod metrics;
 mod openapi;
+mod pace;
 mod plan;
 mod precondition;
 mod pump;
@@ -28,6 +29,7 @@ mod registry;
 mod respond;
 mod router;
 mod running;
+mod streams;
 mod tls;
 
 use std::sync::Arc;

@@ -12,7 +12,10 @@ use hyper::{Method, Request};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use rowspout::config::ClickHouse;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
+use super::http1::Reader;
 use super::judge::{Got, Outcome, Receipt, judge};
 use super::plan::{Ask, End, FORMATS, Fault, Kind, WIDE, Way};
 use super::proxy::{Board, Exchange, OnKill, Play, Proxy, Report};
@@ -264,6 +267,23 @@ impl Lane {
             self.services.insert(key.clone(), Served { service, proxy });
         }
         key
+    }
+
+    /// The byte at which a header begins in the answer to an export.
+    pub(crate) async fn header(&mut self, export: &Ask, name: &str) -> u32 {
+        let key = self.service(export).await;
+        let request = format!(
+            "GET /api/websites/{}/export?{RANGE}&format={} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n",
+            export.site, export.format, self.world.key
+        );
+        let address = self.services[&key].service.address;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let (read, _write) = stream.split();
+        let head = Reader::new(read).head().await.unwrap().expect("a head");
+        let lines = String::from_utf8_lossy(&head.bytes);
+        let at = lines.find(&format!("\r\n{name}: ")).expect(name);
+        at as u32 + 2
     }
 
     /// The receipt of an export, once it says how that ended.
