@@ -121,7 +121,11 @@ impl Client {
         room.send(Ok(Say::Chunk(chunk)));
         self.pace.waited(offered.elapsed());
         if running.has_lent() && self.pace.is_busy() {
-            running.take_again(SLACK).await;
+            tokio::select! {
+                () = running.take_again(SLACK) => {}
+                // Which is said by the next step.
+                () = self.chunks.closed() => {}
+            }
         }
         Ok(())
     }
