@@ -34,6 +34,8 @@ pub const DEFAULT_CLICKHOUSE_DATABASE: &str = "default";
 pub const DEFAULT_EVENTS_TABLE: &str = "events";
 /// Exports that run at once; one more waits in the queue.
 pub const DEFAULT_MAX_EXPORTS: usize = 32;
+/// Exports that are open at once for each that may have a place, where no setting says how many.
+pub const DEFAULT_OPEN_EXPORTS_PER_PLACE: usize = 4;
 /// Exports of one key that run or wait at once; one more is refused with 429.
 pub const DEFAULT_MAX_EXPORTS_PER_KEY: usize = 16;
 /// Exports that wait at once; one more is refused with 503.
@@ -114,6 +116,9 @@ pub struct Layer {
     pub wire_compression: Option<String>,
     /// Exports that run at once. [`DEFAULT_MAX_EXPORTS`]
     pub max_exports: Option<usize>,
+    /// Exports that are open at once, those included that wait for their clients.
+    /// [`DEFAULT_OPEN_EXPORTS_PER_PLACE`] for each of `max_exports`
+    pub max_open_exports: Option<usize>,
     /// Exports of one key that run or wait at once. [`DEFAULT_MAX_EXPORTS_PER_KEY`]
     pub max_exports_per_key: Option<usize>,
     /// Exports that wait at once. [`DEFAULT_MAX_QUEUED`]
@@ -262,6 +267,8 @@ pub struct Config {
     pub wire_compression: WireCompression,
     /// Exports that run at once.
     pub max_exports: usize,
+    /// Exports that are open at once, those included that wait for their clients.
+    pub max_open_exports: usize,
     /// Exports of one key that run or wait at once.
     pub max_exports_per_key: usize,
     /// Exports that wait at once.
@@ -411,6 +418,11 @@ impl Config {
                 ));
             }
         };
+        let max_exports = within(
+            "max_exports",
+            first!(max_exports).unwrap_or(DEFAULT_MAX_EXPORTS),
+            1..=MAX_EXPORTS,
+        )?;
         Ok(Self {
             listen: address("listen", &listen)?,
             clickhouse: ClickHouse {
@@ -425,10 +437,11 @@ impl Config {
             wire,
             parallel,
             wire_compression,
-            max_exports: within(
-                "max_exports",
-                first!(max_exports).unwrap_or(DEFAULT_MAX_EXPORTS),
-                1..=MAX_EXPORTS,
+            max_exports,
+            max_open_exports: within(
+                "max_open_exports",
+                first!(max_open_exports).unwrap_or(DEFAULT_OPEN_EXPORTS_PER_PLACE * max_exports),
+                max_exports..=DEFAULT_OPEN_EXPORTS_PER_PLACE * MAX_EXPORTS,
             )?,
             max_exports_per_key: within(
                 "max_exports_per_key",
@@ -558,6 +571,7 @@ impl Layer {
             parallel: number("ROWSPOUT_PARALLEL")?,
             wire_compression: variable("ROWSPOUT_WIRE_COMPRESSION")?,
             max_exports: number("ROWSPOUT_MAX_EXPORTS")?,
+            max_open_exports: number("ROWSPOUT_MAX_OPEN_EXPORTS")?,
             max_exports_per_key: number("ROWSPOUT_MAX_EXPORTS_PER_KEY")?,
             max_queued: number("ROWSPOUT_MAX_QUEUED")?,
             queue_seconds: number("ROWSPOUT_QUEUE_SECONDS")?,

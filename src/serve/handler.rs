@@ -15,9 +15,11 @@ use super::body::{Body, QUEUED_CHUNKS};
 use super::compress;
 use super::encoding::Encoding;
 use super::metrics;
+use super::pace::Compressing;
 use super::precondition::IfNoneMatch;
-use super::pump::pump;
+use super::pump::{Client, pump};
 use super::running::{self, Running};
+use super::streams::Stream;
 use super::ticket::{self, Asking};
 use crate::catalog::KeyRecord;
 use crate::error::{Error, ErrorKind, Result};
@@ -123,8 +125,10 @@ pub(super) async fn export(
     running.first_byte();
     let (sender, receiver) = mpsc::channel(QUEUED_CHUNKS);
     let stall = service.config.stall;
-    tokio::spawn(pump(export, first, sender, running, stall));
-    let encoded = compress::encoded(encoding, receiver, stall)?;
+    let compressing = Compressing::default();
+    let client = Client::new(sender, stall, Stream::current(), compressing.clone());
+    tokio::spawn(pump(export, first, client, running));
+    let encoded = compress::encoded(encoding, receiver, stall, compressing)?;
     let trailers = takes_trailers(request.headers());
     let mut response = headers.on(response, Body::export(encoded, trailers));
     if trailers {

@@ -2,6 +2,7 @@
 //! those that run at once. However it ends, dropping this says so, once and to everyone.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
@@ -14,7 +15,7 @@ use super::respond;
 use crate::error::{Error, ErrorKind};
 use crate::export::ExportId;
 use crate::receipt::{Receipt, Sha256Hex, Status};
-use crate::request::ExportRequest;
+use crate::request::{ExportRequest, Format};
 
 /// An export that runs. Dropped without a word it is one whose client left.
 pub(super) struct Running {
@@ -25,7 +26,9 @@ pub(super) struct Running {
     end: Ended,
     /// Whether ClickHouse has nothing more to do for it.
     proved: bool,
-    _place: Place,
+    /// Whether it holds so little that it may do so without a place: Parquet keeps a row group.
+    lends: bool,
+    place: Place,
 }
 
 /// How an export ended.
@@ -61,7 +64,8 @@ impl Running {
             measured: Measured::begin(request.format),
             end: Ended::Left,
             proved: false,
-            _place: place,
+            lends: request.format != Format::Parquet,
+            place,
         }
     }
 
@@ -112,9 +116,32 @@ impl Running {
         metrics::limit_hit(Limit::StallSeconds);
     }
 
+    /// It waits for its client, and others may have its place.
+    pub(super) fn lend(&mut self) {
+        if self.may_lend() {
+            self.place.lend();
+        }
+    }
+
+    /// Whether it has a place that it may lend.
+    pub(super) fn may_lend(&self) -> bool {
+        self.lends && !self.place.is_lent()
+    }
+
+    /// Whether it lent its place.
+    pub(super) fn has_lent(&self) -> bool {
+        self.place.is_lent()
+    }
+
+    /// It has work to do, for which it waits so long for a place and no longer.
+    pub(super) async fn take_again(&mut self, patience: Duration) {
+        self.place.take_again(patience).await;
+    }
+
     /// The end is proved; it only has to be taken.
     pub(super) fn proved(mut self, sha256: Sha256Hex) -> Ending {
         self.proved = true;
+        self.lend();
         Ending {
             running: self,
             sha256,
