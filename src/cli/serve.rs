@@ -44,7 +44,7 @@ pub(super) async fn run(_args: ServeArgs, config: Config) -> Result<()> {
     let url = url(&config, address);
     eprintln!("rowspout listens on {url}");
     if config.page {
-        eprintln!("the page is at {url}/");
+        eprintln!("rowspout shows its page at {url}/");
     }
     // A second signal ends what the first one lets finish.
     serve::run(service, listener, shutdown_signal(), second_signal()).await

@@ -227,6 +227,22 @@ test('a key of some formats offers these', () => withPage({}, async (page) => {
   assert.ok(file.bytes.equals(await exportOf(`${QUARTER}&timezone=Europe/Lisbon`)));
 }));
 
+test('an answer that is no file is said in words, and the page stays', () => withPage({}, async (page) => {
+  await open(page);
+  await chooseQuarter(page);
+  await page.route('**/export?*ticket=*', (route) => route.continue({ url: route.request().url().replace('format=csv', 'format=json') }));
+  const button = page.getByRole('button', { name: 'Download CSV' });
+  await button.click();
+  await page.locator('#general-error:visible').waitFor();
+  assert.match(await page.locator('#general-error').textContent(), /^The ticket is not of this service/);
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'general-error');
+  assert.equal(await page.locator('#progress').isVisible(), false);
+  // The way is free for another one.
+  await page.unroute('**/export?*ticket=*');
+  await download(page, 'Download CSV');
+  assert.equal(await page.locator('#general-error').isVisible(), false);
+}));
+
 test('a download that is cancelled ends, is called what it is, and another one can begin', async () => {
   const held = await heldService(4_000_000);
   try {
