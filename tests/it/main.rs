@@ -25,6 +25,7 @@ mod load;
 mod metrics;
 mod openapi;
 mod plan;
+mod pull;
 mod real_traffic;
 mod receipts;
 mod regression;
