@@ -76,6 +76,8 @@ pub const DEFAULT_REPLICA_PAUSE_SECONDS: u64 = 10;
 pub const DEFAULT_SILENCE_SECONDS: u64 = 120;
 /// Longest time that ClickHouse may spend on counting the rows of a plan, in seconds.
 pub const DEFAULT_PLAN_SECONDS: u64 = 30;
+/// Time after which the rows of an INSERT are visible that began then, in seconds.
+pub const DEFAULT_SETTLE_SECONDS: u64 = 600;
 /// The settings file that is read where no other is named.
 pub const DEFAULT_FILE: &str = "rowspout.toml";
 
@@ -150,6 +152,8 @@ pub struct Layer {
     pub silence_seconds: Option<u64>,
     /// Longest time of counting a plan's rows, in seconds. [`DEFAULT_PLAN_SECONDS`]
     pub plan_seconds: Option<u64>,
+    /// Time after which an INSERT's rows are visible, in seconds. [`DEFAULT_SETTLE_SECONDS`]
+    pub settle_seconds: Option<u64>,
     /// ClickHouse user that writes and reads `export_log`; none takes that of `clickhouse_user`.
     pub log_user: Option<String>,
     /// That user's password.
@@ -292,6 +296,8 @@ pub struct Config {
     pub silence: Duration,
     /// Longest time of counting a plan's rows.
     pub plan: Duration,
+    /// Time after which an INSERT's rows are visible.
+    pub settle: Duration,
     /// Who writes and reads `export_log`, where that is not [`Config::clickhouse`]'s user.
     pub log_user: Option<User>,
     /// How often an export that runs says so in the log.
@@ -493,6 +499,10 @@ impl Config {
                 "plan_seconds",
                 first!(plan_seconds).unwrap_or(DEFAULT_PLAN_SECONDS),
             )?,
+            settle: seconds(
+                "settle_seconds",
+                first!(settle_seconds).unwrap_or(DEFAULT_SETTLE_SECONDS),
+            )?,
             log_user,
             heartbeat: seconds(
                 "heartbeat_seconds",
@@ -555,6 +565,7 @@ impl Layer {
             replica_pause_seconds: number("ROWSPOUT_REPLICA_PAUSE_SECONDS")?,
             silence_seconds: number("ROWSPOUT_SILENCE_SECONDS")?,
             plan_seconds: number("ROWSPOUT_PLAN_SECONDS")?,
+            settle_seconds: number("ROWSPOUT_SETTLE_SECONDS")?,
             log_user: variable("ROWSPOUT_LOG_USER")?,
             log_password: variable("ROWSPOUT_LOG_PASSWORD")?,
             heartbeat_seconds: number("ROWSPOUT_HEARTBEAT_SECONDS")?,

@@ -38,10 +38,10 @@ pub use self::id::ExportId;
 use self::stage::{Stage, Work};
 use crate::cursor::{Chosen, Digest, Interruptions, Proof, Ranges, Remedy, Server, Told, failure};
 use crate::decode::Decoder;
-use crate::encode::{Encoder, FileInfo};
+use crate::encode::{Encoder, Ends, FileInfo};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pushdown::{Fence, Form, Parts};
-use crate::request::ExportRequest;
+use crate::request::{Arrived, ExportRequest};
 
 /// An export under way. Holds what its cursors read ahead and what the encoder holds; never a whole result.
 pub struct Export {
@@ -64,6 +64,8 @@ pub struct Export {
     interruptions: Interruptions,
     /// What all rows together have to be, where that was told before the first one.
     digest: Option<Digest>,
+    /// How many rows there are, where they were counted before the first one and cannot become more.
+    counted: Option<u64>,
     state: State,
 }
 
@@ -89,7 +91,7 @@ impl Export {
         let chosen = server
             .choose(&request, fence, &format!("{id}-count"))
             .await?;
-        Self::read(id, request, server, chosen, fence, None)
+        Self::read(id, request, server, chosen, fence)
     }
 
     /// The same where [`Server::tell_apart`] was asked before. With a digest, all rows are settled: what becomes visible
@@ -106,12 +108,19 @@ impl Export {
         fence: Fence,
         told: Told,
     ) -> Result<Self> {
-        let Told { chosen, digest } = told;
+        let Told {
+            chosen,
+            digest,
+            rows,
+        } = told;
         let fence = match digest {
             Some(_) => fence.only_settled(),
             None => fence,
         };
-        Self::read(id, request, server, chosen, fence, digest)
+        let mut export = Self::read(id, request, server, chosen, fence)?;
+        export.digest = digest;
+        export.counted = rows;
+        Ok(export)
     }
 
     fn read(
@@ -120,14 +129,13 @@ impl Export {
         server: Server,
         chosen: Chosen,
         fence: Fence,
-        digest: Option<Digest>,
     ) -> Result<Self> {
-        let (start, end) = request.window.ends();
+        let ((start, end), ends) = ends(&request)?;
         let info = FileInfo {
             site: request.website.to_string(),
             start,
             end,
-            instants: request.window.instants.is_some(),
+            ends,
             timezone: request.window.zone.name().to_owned(),
             utc: request.window.is_utc(),
             fields: request.fields.clone(),
@@ -154,7 +162,8 @@ impl Export {
             resumes: 0,
             vain_resumes: 0,
             interruptions,
-            digest,
+            digest: None,
+            counted: None,
             state: State::Reading,
         })
     }
@@ -286,6 +295,7 @@ impl Export {
             if self.ranges.settled().is_some_and(|most| settled < most) {
                 return Err(lags().with_detail(format!("{settled} settled rows were delivered")));
             }
+            self.prove_counted()?;
             self.prove_digest().await?;
             self.work(Work::Finish).await?;
             self.state = State::Finished;
@@ -374,6 +384,14 @@ impl Export {
             }
             self.ranges.blame(&error);
             self.leave(error).await?;
+        }
+    }
+
+    /// Checks that there are as many rows as were counted: the next export goes on behind those.
+    fn prove_counted(&self) -> Result<()> {
+        match self.counted.filter(|&counted| counted != self.rows) {
+            Some(counted) => Err(counted_before(counted, self.rows)),
+            None => Ok(()),
         }
     }
 
@@ -513,12 +531,36 @@ fn changed_under_its_tag() -> Error {
     )
 }
 
+/// The next watermark was sent before the first row, and says how many there were.
+fn counted_before(counted: u64, delivered: u64) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "the rows that had arrived became more or fewer while they were read: ask again from the same watermark",
+    )
+    .with_detail(format!("{counted} rows were counted, and {delivered} delivered"))
+}
+
 /// The tag was made from counts that are not those of the events.
 fn counted_otherwise() -> Error {
     Error::internal(
         "the projection quarter_hours counts other rows than the table of events has, as it does where it was made over parts \
          with rows that DELETE had marked: run `ALTER TABLE events APPLY DELETED MASK`, as `rowspout schema apply` does",
     )
+}
+
+/// Where a file begins and ends, as it says itself.
+fn ends(request: &ExportRequest) -> Result<((String, String), Ends)> {
+    let window = &request.window;
+    Ok(match &request.arrived {
+        Some(Arrived { since, next, .. }) => {
+            let next = next.as_ref().ok_or_else(|| {
+                Error::internal("the rows that arrived were not counted before they were read")
+            })?;
+            ((since.to_string(), next.to_string()), Ends::Watermarks)
+        }
+        None if window.instants.is_some() => (window.ends(), Ends::Instants),
+        None => (window.ends(), Ends::Days),
+    })
 }
 
 fn after_failure() -> Error {

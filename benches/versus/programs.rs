@@ -2,9 +2,10 @@
 
 use std::io::Write as _;
 use std::process::Command;
+use std::time::Duration;
 
 use rowspout::catalog::Catalog;
-use rowspout::config::{Config, Layer};
+use rowspout::config::{Config, DEFAULT_SETTLE_SECONDS, Layer};
 use rowspout::cursor::{ByteSource as _, How, Server, WireCompression};
 use rowspout::decode::Wire;
 use rowspout::demo;
@@ -142,9 +143,12 @@ fn best_form(config: &Config, tables: Tables) -> Form {
     }
 }
 
+/// The default.
+const SETTLE: Duration = Duration::from_secs(DEFAULT_SETTLE_SECONDS);
+
 /// Opens one cursor over all rows and reads them to nowhere.
 async fn drain(catalog: &Catalog, server: &Server, request: &ExportRequest, form: Form) {
-    let fence = catalog.fence(&request.website, WireCompression::None);
+    let fence = catalog.fence(&request.website, WireCompression::None, SETTLE);
     let fence = fence.await.expect("a fence");
     let shared = std::sync::Arc::new(request.clone());
     let chosen = server.choose(&shared, fence, "versus-count").await;

@@ -1,5 +1,7 @@
 //! Websites.
 
+use std::time::Duration;
+
 use chrono_tz::Tz;
 use serde::Deserialize;
 
@@ -81,12 +83,17 @@ impl Catalog {
     }
 
     /// The moment that an export of this website begins, by ClickHouse's clock. It decides which rows are exported, so it comes
-    /// as they do: behind a checksum where the settings have one.
+    /// as they do: behind a checksum where the settings have one. Rows are visible `settle` after their insert began.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] where there is no such website.
-    pub async fn fence(&self, id: &WebsiteId, compression: WireCompression) -> Result<Fence> {
+    pub async fn fence(
+        &self,
+        id: &WebsiteId,
+        compression: WireCompression,
+        settle: Duration,
+    ) -> Result<Fence> {
         let answer = self.ask(|client| {
             compression
                 .asked_by(client)
@@ -109,6 +116,7 @@ impl Catalog {
                 ),
             ));
         }
-        Ok(Fence::at(now))
+        let settle_ms = i64::try_from(settle.as_millis()).unwrap_or(i64::MAX);
+        Ok(Fence::settling(now, settle_ms))
     }
 }

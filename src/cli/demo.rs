@@ -11,7 +11,7 @@ use crate::config::{Config, Layer};
 use crate::demo::{self, Demo};
 use crate::error::{Error, Result};
 use crate::export::ExportId;
-use crate::request::Format;
+use crate::request::{Asked, Format};
 use crate::serve::{self, Service};
 use crate::shutdown::{second_signal, shutdown_signal};
 
@@ -69,7 +69,8 @@ async fn once(demo: &Demo, folder: &Path) -> Result<()> {
         let request = demo.request(format)?;
         let path = folder.join(request.file_name());
         let begun = Instant::now();
-        let export = super::export::begin(&demo.config, ExportId::random()?, request).await?;
+        let asked = Asked::Window(request);
+        let (_, export) = super::export::begin(&demo.config, ExportId::random()?, asked).await?;
         let written = super::export::write(export, Some(&path), None).await?;
         let seconds = begun.elapsed().as_secs_f64();
         print(format_args!(

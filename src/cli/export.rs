@@ -12,11 +12,11 @@ use super::filters::FilterArgs;
 use super::outlet::{self, Outlet};
 use crate::catalog::Catalog;
 use crate::config::Config;
-use crate::cursor::Server;
+use crate::cursor::{Arriving, Server};
 use crate::error::{Error, Result};
 use crate::export::{Export, ExportId};
 use crate::receipt::{BodyDigest, Moment, Receipt, Sha256Hex, Status};
-use crate::request::{ExportRequest, Format, WebsiteId};
+use crate::request::{Asked, Format, WebsiteId};
 use crate::shutdown::shutdown_signal;
 
 /// Flags of `export`.
@@ -26,7 +26,7 @@ pub(super) struct ExportArgs {
     #[arg(long, value_name = "ID")]
     site: String,
     /// First day, as YYYY-MM-DD; or give --from and --to
-    #[arg(long, value_name = "DAY", required_unless_present_any = ["from", "to"], requires = "end")]
+    #[arg(long, value_name = "DAY", required_unless_present_any = ["from", "to", "since"], requires = "end")]
     start: Option<String>,
     /// Last day, included
     #[arg(long, value_name = "DAY", requires = "start")]
@@ -37,6 +37,9 @@ pub(super) struct ExportArgs {
     /// First instant that is outside
     #[arg(long, value_name = "INSTANT", requires = "from", conflicts_with_all = ["start", "end"])]
     to: Option<String>,
+    /// What arrived since an earlier export, whenever it happened: the watermark that this one told, or `beginning`
+    #[arg(long, value_name = "WATERMARK", conflicts_with_all = ["start", "end", "from", "to", "limit"])]
+    since: Option<String>,
     /// csv, json, ndjson, parquet or arrow [default: the file's extension, else csv]
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
@@ -83,18 +86,17 @@ pub(super) async fn run(args: ExportArgs, config: &Config) -> Result<()> {
             "--receipt names the same file as -o: give it another name, such as one that ends in .receipt.json",
         ));
     }
-    let request = request(args)?;
-    if output.is_none() && !request.format.is_text() && std::io::stdout().is_terminal() {
+    let asked = asked(args)?;
+    let format = asked.request().format;
+    if output.is_none() && !format.is_text() && std::io::stdout().is_terminal() {
         return Err(Error::usage(format!(
-            "{} is not text for a terminal: give a file with -o, or redirect standard output",
-            request.format
+            "{format} is not text for a terminal: give a file with -o, or redirect standard output",
         )));
     }
     // Before the export, so that a folder that cannot be written costs nothing.
     let receipt_file = receipt_path.as_deref().map(Appearing::at).transpose()?;
     let id = ExportId::random()?;
-    let begun = Receipt::begin(&id, &request);
-    let export = begin(config, id, request).await?;
+    let (begun, export) = begin(config, id, asked).await?;
     let digest = receipt_file.as_ref().map(|_| BodyDigest::begin());
     let written = tokio::select! {
         // Signals are heard before there is a file to clean up.
@@ -105,10 +107,19 @@ pub(super) async fn run(args: ExportArgs, config: &Config) -> Result<()> {
     if let Some(limit) = begun.limit.filter(|limit| written.rows >= *limit) {
         eprintln!("these are the first {limit} rows, as --limit says, and there may be more");
     }
-    match receipt_file {
-        Some(file) => write_receipt(file, begun, written).await,
-        None => Ok(()),
+    let (next, late) = (begun.next_since.clone(), begun.late_rows);
+    if let Some(file) = receipt_file {
+        write_receipt(file, begun, written).await?;
     }
+    if let Some(rows) = late.filter(|&rows| rows > 0) {
+        eprintln!(
+            "{rows} rows of earlier exports became visible too late to be in them: export those days again, and raise settle_seconds"
+        );
+    }
+    if let Some(next) = next {
+        eprintln!("the next export goes on with --since {next}");
+    }
+    Ok(())
 }
 
 /// Writes the receipt of a complete export.
@@ -143,13 +154,33 @@ pub(super) struct Written {
 }
 
 /// Begins an export of a website that exists.
-pub(super) async fn begin(config: &Config, id: ExportId, request: ExportRequest) -> Result<Export> {
+pub(super) async fn begin(
+    config: &Config,
+    id: ExportId,
+    asked: Asked,
+) -> Result<(Receipt, Export)> {
     let server = Server::new(config);
     let catalog = Catalog::over(server.replicas().clone());
-    let fence = catalog
-        .fence(&request.website, config.wire_compression)
-        .await?;
-    Export::begin(id, request, server, fence).await
+    let website = &asked.request().website;
+    let fence = catalog.fence(website, config.wire_compression, config.settle);
+    let fence = fence.await?;
+    match asked {
+        Asked::Window(request) => {
+            let begun = Receipt::begin(&id, &request);
+            Ok((begun, Export::begin(id, request, server, fence).await?))
+        }
+        Asked::Since(since) => {
+            let name = format!("{id}-arrivals");
+            let Arriving {
+                request,
+                fence,
+                told,
+            } = server.arriving(&since, fence, &name).await?;
+            let begun = Receipt::begin(&id, &request);
+            let export = Export::begin_told(id, request, server, fence, told)?;
+            Ok((begun, export))
+        }
+    }
 }
 
 /// Writes an export into a file that appears when it is complete, or to standard output.
@@ -228,7 +259,7 @@ async fn copy(
     })
 }
 
-fn request(args: ExportArgs) -> Result<ExportRequest> {
+fn asked(args: ExportArgs) -> Result<Asked> {
     let website = WebsiteId::parse(&args.site).ok_or_else(|| {
         Error::usage(format!(
             "--site `{}` is not a website: it is site_ and 1 to 64 of A-Za-z0-9_-",
@@ -261,6 +292,7 @@ fn request(args: ExportArgs) -> Result<ExportRequest> {
         ("end_date", args.end.as_deref()),
         ("from", args.from.as_deref()),
         ("to", args.to.as_deref()),
+        ("since", args.since.as_deref()),
         ("format", format),
         ("timezone", args.timezone.as_deref()),
         ("event_type", args.event_type.as_deref()),
@@ -274,5 +306,5 @@ fn request(args: ExportArgs) -> Result<ExportRequest> {
     let pairs = pairs
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
-    ExportRequest::from_pairs(website, pairs.chain(args.filters.pairs()?))
+    Asked::from_pairs(website, pairs.chain(args.filters.pairs()?))
 }

@@ -55,6 +55,11 @@ pub async fn within<T>(
     answer.unwrap_or(Err(ClientError::TimedOut))
 }
 
+/// A task of our own that ended without its result.
+pub fn stopped(error: tokio::task::JoinError) -> Error {
+    Error::internal("a task stopped").with_source(error)
+}
+
 /// A query that is given up.
 pub fn too_long() -> Error {
     Error::new(ErrorKind::QueryTimeout, TOO_LONG)

@@ -4,6 +4,7 @@
 //! after range. Costs what the network costs. Holds some MiB that are read ahead ([`Ranges`]); what ClickHouse sends
 //! beyond waits in the socket, and behind it ClickHouse itself waits.
 
+mod arrivals;
 mod census;
 mod clickhouse;
 mod compression;
@@ -21,6 +22,7 @@ pub(crate) mod table;
 mod unhex;
 
 pub use self::clickhouse::{How, Proof, Server};
+pub use arrivals::{Arriving, LATE_ROWS};
 pub use census::Chosen;
 pub use compression::WireCompression;
 pub use kill::orders_taken;

@@ -79,6 +79,8 @@ pub struct Told {
     pub chosen: Chosen,
     /// Of all rows of the window, if they are settled and hashed.
     pub digest: Option<Digest>,
+    /// How many there are exactly, if they are settled and were counted.
+    pub rows: Option<u64>,
 }
 
 /// A digest in the making.
@@ -104,7 +106,7 @@ impl Server {
     /// # Errors
     ///
     /// None answers, or has the table of events as it must be, or the question's own.
-    async fn first_that_counts<T, F>(
+    pub(super) async fn first_that_counts<T, F>(
         &self,
         request: &Arc<ExportRequest>,
         fence: Fence,
@@ -212,7 +214,11 @@ impl Server {
                 && chosen.settled.is_none_or(|rows| rows == digested.digest.rows)
         };
         let digest = digested.filter(is_settled).map(|digested| digested.digest);
-        Ok(Told { chosen, digest })
+        Ok(Told {
+            chosen,
+            digest,
+            rows: None,
+        })
     }
 
     /// The digest of a request's rows once more; that of the events themselves up to the fence, if so wanted. `None` where rows

@@ -40,12 +40,12 @@ use crate::request::{self, Compression, Fields, Format};
 pub struct FileInfo {
     /// The website's id.
     pub site: String,
-    /// First day, `YYYY-MM-DD`, or first instant in RFC 3339.
+    /// First day, `YYYY-MM-DD`, or first instant in RFC 3339, or a watermark.
     pub start: String,
-    /// Last day, `YYYY-MM-DD`, or first instant outside in RFC 3339.
+    /// Last day, `YYYY-MM-DD`, or first instant outside in RFC 3339, or a watermark.
     pub end: String,
-    /// Whether the ends are instants.
-    pub instants: bool,
+    /// What the ends are.
+    pub ends: Ends,
     /// IANA name of the zone that the days and offsets are of.
     pub timezone: String,
     /// Whether that zone is UTC, by whatever name: then times end in `Z`. Zones that are at UTC for a part of the year
@@ -61,6 +61,18 @@ pub struct FileInfo {
     pub data_as_string: bool,
     /// Whether CSV is made for spreadsheets.
     pub spreadsheet: bool,
+}
+
+/// What a file's ends are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ends {
+    /// Days, both included.
+    #[default]
+    Days,
+    /// Instants, the last one outside.
+    Instants,
+    /// Watermarks: what arrived behind the first one and up to the last one.
+    Watermarks,
 }
 
 /// Counts the changes of what is written for the same rows, in any format: raise it with every one, and caches know that
@@ -83,10 +95,10 @@ impl FileInfo {
     /// What Parquet and Arrow say of the file beside its columns.
     fn key_values(&self) -> Vec<(&'static str, String)> {
         // Days are both included, and instants half-open: names of their own keep one from being read as the other.
-        let (start, end) = if self.instants {
-            ("export.from", "export.to")
-        } else {
-            ("export.start", "export.end")
+        let (start, end) = match self.ends {
+            Ends::Days => ("export.start", "export.end"),
+            Ends::Instants => ("export.from", "export.to"),
+            Ends::Watermarks => ("export.since", "export.next_since"),
         };
         let mut key_values = vec![
             ("export.site", self.site.clone()),

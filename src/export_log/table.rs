@@ -16,12 +16,12 @@ use crate::receipt::{Moment, Receipt, Status};
 
 /// The columns that are written. `heartbeat_at` is ClickHouse's own clock at the INSERT, so that no two machines'
 /// clocks are ever compared.
-const COLUMNS: &str = "export_id, key_id, website_id, format, timezone, start_date, end_date, window_from, window_to, \
+const COLUMNS: &str = "export_id, key_id, website_id, format, timezone, start_date, end_date, window_from, window_to, since, next_since, late_rows, \
     event_type, include_bots, filters, fields, row_limit, status, reason, rows, bytes, sha256, resumes, started_at, finished_at, version";
 
 const NEWEST: &str = "SELECT export_id, key_id, website_id, format, timezone, toString(start_date) AS first_day, \
     toString(end_date) AS last_day, toUnixTimestamp64Milli(window_from) AS from_ms, \
-    toUnixTimestamp64Milli(window_to) AS to_ms, event_type, include_bots, filters, fields, row_limit, status, reason, rows, bytes, sha256, resumes, \
+    toUnixTimestamp64Milli(window_to) AS to_ms, since, next_since, late_rows, event_type, include_bots, filters, fields, row_limit, status, reason, rows, bytes, sha256, resumes, \
     toUnixTimestamp64Milli(started_at) AS started_ms, toUnixTimestamp64Milli(finished_at) AS finished_ms, version, \
     toUnixTimestamp64Milli(now64(3)) - toUnixTimestamp64Milli(heartbeat_at) AS silent_ms \
     FROM export_log WHERE export_id = {id:String} ORDER BY version DESC LIMIT 1";
@@ -54,6 +54,9 @@ struct Row {
     last_day: String,
     from_ms: Option<i64>,
     to_ms: Option<i64>,
+    since: String,
+    next_since: String,
+    late_rows: u64,
     event_type: String,
     include_bots: bool,
     filters: Vec<String>,
@@ -121,6 +124,8 @@ impl ExportLog {
     }
 
     fn found(&self, row: Row) -> Result<Found> {
+        let since = some(row.since);
+        let by_day = row.from_ms.is_none() && since.is_none();
         let mut status = Status::from_name(&row.status).ok_or_else(|| {
             Error::internal("export_log holds a status that does not exist")
                 .with_detail(row.status.clone())
@@ -139,10 +144,13 @@ impl ExportLog {
                 website: row.website_id,
                 format: row.format,
                 timezone: row.timezone,
-                start_date: row.from_ms.is_none().then_some(row.first_day),
-                end_date: row.to_ms.is_none().then_some(row.last_day),
+                start_date: by_day.then_some(row.first_day),
+                end_date: by_day.then_some(row.last_day),
                 from: row.from_ms.map(Moment),
                 to: row.to_ms.map(Moment),
+                late_rows: since.is_some().then_some(row.late_rows),
+                since,
+                next_since: some(row.next_since),
                 event_type: some(row.event_type),
                 include_bots: row.include_bots,
                 filters: row.filters,
@@ -173,10 +181,13 @@ fn to_json(entry: &Entry) -> serde_json::Value {
         "website_id": receipt.website,
         "format": receipt.format,
         "timezone": receipt.timezone,
-        "start_date": receipt.start_date.clone().or_else(|| Some(receipt.from?.date())),
-        "end_date": receipt.end_date.clone().or_else(|| Some(receipt.to?.before().date())),
+        "start_date": receipt.start_date.clone().unwrap_or_else(|| receipt.from.unwrap_or(Moment(0)).date()),
+        "end_date": receipt.end_date.clone().unwrap_or_else(|| receipt.to.map_or(Moment(0), Moment::before).date()),
         "window_from": receipt.from.map(Moment::to_sql),
         "window_to": receipt.to.map(Moment::to_sql),
+        "since": receipt.since.as_deref().unwrap_or(""),
+        "next_since": receipt.next_since.as_deref().unwrap_or(""),
+        "late_rows": receipt.late_rows.unwrap_or(0),
         "event_type": receipt.event_type.as_deref().unwrap_or(""),
         "include_bots": receipt.include_bots,
         "filters": receipt.filters,

@@ -8,6 +8,7 @@
 //! cache), the start of a day (ClickHouse goes the wrong way where a midnight did not exist) and a zone's offset
 //! by name (`timezoneOffset` is a day off where a date was skipped). The zone's transitions are pushed instead.
 
+mod arrivals;
 pub mod columns;
 mod filters;
 mod predicate;
@@ -15,6 +16,7 @@ mod quarters;
 mod slots;
 mod statement;
 
+pub use arrivals::arrivals;
 pub use predicate::{Fence, Key, Range};
 pub use quarters::{COUNTS, Counting, QUARTER_MS, quarters};
 pub use slots::{Slots, slots};

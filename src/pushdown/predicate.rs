@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 use super::filters::push_filters;
 use super::statement::Statement;
-use crate::request::{ExportRequest, Interval, Window};
+use crate::request::{ExportRequest, Interval, Since, Window};
 
 /// How long before the fence an insert must have begun for its rows to be certainly visible, in milliseconds.
 ///
 /// `ingested_at` is one value an INSERT, taken when it begins; its rows appear when it ends.
-pub(crate) const DEFAULT_SETTLE_MS: i64 = 600_000;
+pub(crate) const DEFAULT_SETTLE_MS: i64 = 1_000 * crate::config::DEFAULT_SETTLE_SECONDS as i64;
 
 /// Up to which moment rows are exported, by ClickHouse's clock, in milliseconds since 1970-01-01T00:00:00Z.
 ///
@@ -23,8 +23,18 @@ pub struct Fence {
 impl Fence {
     /// That of an export that begins at a moment.
     pub const fn at(now: i64) -> Self {
-        let settled = now - DEFAULT_SETTLE_MS;
+        Self::settling(now, DEFAULT_SETTLE_MS)
+    }
+
+    /// The same where inserts take so many milliseconds at most.
+    pub const fn settling(now: i64, settle_ms: i64) -> Self {
+        let settled = now.saturating_sub(settle_ms);
         Self { now, settled }
+    }
+
+    /// The same for rows that are stamped up to another moment.
+    pub const fn up_to(self, now: i64) -> Self {
+        Self { now, ..self }
     }
 
     /// The last `ingested_at` that is exported.
@@ -39,8 +49,7 @@ impl Fence {
 
     /// The same for the settled rows alone.
     pub const fn only_settled(self) -> Self {
-        let now = self.settled;
-        Self { now, ..self }
+        self.up_to(self.settled)
     }
 }
 
@@ -97,6 +106,24 @@ pub(super) fn push_where(
     fence: Fence,
     range: Interval,
 ) {
+    let since = request.arrived.as_ref().map(|arrived| &arrived.since);
+    push_where_behind(
+        statement,
+        request,
+        since.and_then(Since::after),
+        fence,
+        range,
+    );
+}
+
+/// The same for rows that arrived behind some moment, whatever the request says of that.
+pub(super) fn push_where_behind(
+    statement: &mut Statement,
+    request: &ExportRequest,
+    after: Option<i64>,
+    fence: Fence,
+    range: Interval,
+) {
     push_website(statement, request);
 
     let intervals = &request.window.intervals;
@@ -130,6 +157,12 @@ pub(super) fn push_where(
         .text
         .push_str("\n  AND ingested_at <= fromUnixTimestamp64Milli({fence:Int64}, 'UTC')");
     statement.int_parameter("fence", fence.now());
+    if let Some(after) = after {
+        statement
+            .text
+            .push_str("\n  AND ingested_at > fromUnixTimestamp64Milli({since:Int64}, 'UTC')");
+        statement.int_parameter("since", after);
+    }
     if !request.include_bots {
         statement.text.push_str("\n  AND ifNull(is_bot, 0) = 0");
     }

@@ -65,14 +65,23 @@ pub struct Receipt {
     pub format: String,
     /// IANA name of the zone of days and timestamps.
     pub timezone: String,
-    /// The first day, `YYYY-MM-DD`; absent where instants were asked for.
+    /// The first day, `YYYY-MM-DD`; absent where instants or arrivals were asked for.
     pub start_date: Option<String>,
-    /// The last day, included; absent where instants were asked for.
+    /// The last day, included; likewise.
     pub end_date: Option<String>,
-    /// The first instant; absent where days were asked for.
+    /// The first instant; absent where days or arrivals were asked for.
     pub from: Option<Moment>,
-    /// The first instant outside; absent where days were asked for.
+    /// The first instant outside; likewise.
     pub to: Option<Moment>,
+    /// Where an export by arrival began, a watermark or `beginning`; absent where days or instants were asked for.
+    #[serde(default)]
+    pub since: Option<String>,
+    /// The watermark that the next one goes on from.
+    #[serde(default)]
+    pub next_since: Option<String>,
+    /// Rows that earlier exports by arrival have left out, as they became visible too late.
+    #[serde(default)]
+    pub late_rows: Option<u64>,
     /// `pageview` or `event`; absent means both.
     pub event_type: Option<String>,
     /// Whether events of bots are in it.
@@ -109,7 +118,9 @@ impl Receipt {
     /// The receipt of an export that begins now.
     pub fn begin(id: &ExportId, request: &ExportRequest) -> Self {
         let window = &request.window;
-        let day = |day: NaiveDate| window.instants.is_none().then(|| day.to_string());
+        let arrived = request.arrived.as_ref();
+        let by_day = window.instants.is_none() && arrived.is_none();
+        let day = |day: NaiveDate| by_day.then(|| day.to_string());
         Self {
             export_id: id.to_string(),
             status: Status::Running,
@@ -121,6 +132,9 @@ impl Receipt {
             end_date: day(window.end),
             from: window.instants.map(|instants| Moment(instants.from)),
             to: window.instants.map(|instants| Moment(instants.until)),
+            since: arrived.map(|arrived| arrived.since.to_string()),
+            next_since: arrived.and_then(|arrived| Some(arrived.next.as_ref()?.to_string())),
+            late_rows: arrived.map(|arrived| arrived.late_rows),
             event_type: request.event_type.map(|kind| kind.as_str().to_owned()),
             include_bots: request.include_bots,
             filters: request.filters.iter().map(Filter::name).collect(),

@@ -11,8 +11,9 @@ pub const DEFAULT_PART_ROWS: u64 = 1_000_000;
 /// The name of the parameter that a plan has besides.
 pub(crate) const PART_ROWS: &str = "part_rows";
 
-/// The parameter of an export that a plan has not.
+/// The parameters of an export that a plan has not.
 const LIMIT: &str = "limit";
+const SINCE: &str = super::since::SINCE;
 
 /// What to plan: validated, with the window's instants computed. Any number of days.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ impl PlanRequest {
             let name = quoted(name);
             let names: Vec<_> = PARAMETERS
                 .into_iter()
-                .filter(|name| *name != LIMIT)
+                .filter(|name| ![LIMIT, SINCE].contains(name))
                 .collect();
             return Err(Error::validation(
                 name.clone(),

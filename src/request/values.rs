@@ -7,6 +7,7 @@ use chrono::NaiveDate;
 use chrono_tz::{TZ_VARIANTS, Tz};
 
 use super::parameters::quoted;
+use super::since::SINCE;
 use super::{Compression, Format, Window};
 use crate::decode::EventType;
 use crate::error::{Error, Result};
@@ -39,7 +40,7 @@ pub(super) fn window(
     }
     let [start, end] = days;
     let or = if day.is_none() {
-        ", or give the instants from and to"
+        ", or give the instants from and to, or since"
     } else {
         ""
     };
@@ -49,6 +50,24 @@ pub(super) fn window(
         zone,
         most_days,
     )
+}
+
+/// All of time, where neither days nor instants were asked for.
+pub(super) fn no_window(
+    days: [Option<String>; 2],
+    instants: [Option<String>; 2],
+) -> Result<Window> {
+    let names = ["start_date", "end_date", "from", "to"];
+    let mut given = days.iter().chain(&instants).zip(names);
+    match given.find(|(end, _)| end.is_some()) {
+        Some((_, name)) => Err(Error::validation(
+            SINCE,
+            format!(
+                "{SINCE} does not go together with {name}: it is of all events that arrived since, whenever they happened"
+            ),
+        )),
+        None => Ok(Window::all()),
+    }
 }
 
 /// An instant in RFC 3339, in milliseconds since 1970-01-01T00:00:00Z.

@@ -60,6 +60,12 @@ pub struct Window {
     pub offsets: Offsets,
 }
 
+/// Those of no time, or of UTC.
+const NO_OFFSETS: Offsets = Offsets {
+    first: 0,
+    transitions: Vec::new(),
+};
+
 /// A stretch of time with one offset.
 struct Stretch {
     interval: Interval,
@@ -236,6 +242,51 @@ impl Window {
         })
     }
 
+    /// All that the table can hold, in UTC.
+    pub(super) fn all() -> Self {
+        let at = |year| {
+            let day = NaiveDate::from_ymd_opt(year, 1, 1).unwrap_or_default();
+            (day, midnight_ms(day))
+        };
+        let (first, behind) = (at(*YEARS.start()), at(YEARS.end() + 1));
+        Self {
+            start: first.0,
+            end: behind.0 - Days::new(1),
+            zone: Tz::UTC,
+            instants: None,
+            intervals: vec![Interval {
+                from: first.1,
+                until: behind.1,
+            }],
+            offsets: NO_OFFSETS,
+        }
+    }
+
+    /// The days around the instants from `from` up to `until`, of which only what lies between those is inside.
+    ///
+    /// # Errors
+    ///
+    /// As [`Window::between`], of any number of days.
+    pub(super) fn around(Interval { from, until }: Interval, zone: Tz) -> Result<Self> {
+        let window = Self::between_within(from, until, zone, None)?;
+        Ok(Self {
+            instants: None,
+            ..window
+        })
+    }
+
+    /// No instant at all.
+    pub(super) fn empty(zone: Tz) -> Self {
+        Self {
+            start: NaiveDate::default(),
+            end: NaiveDate::default(),
+            zone,
+            instants: None,
+            intervals: Vec::new(),
+            offsets: NO_OFFSETS,
+        }
+    }
+
     /// Where it begins and ends as they were asked for: days as `YYYY-MM-DD`, the last one included, or instants in
     /// RFC 3339 and UTC, the last one not included.
     pub fn ends(&self) -> (String, String) {
@@ -406,8 +457,5 @@ fn offsets(inside: &[(Interval, i64)], zone: Tz) -> Result<Offsets> {
         }
         current = minutes;
     }
-    Ok(offsets.unwrap_or(Offsets {
-        first: 0,
-        transitions: Vec::new(),
-    }))
+    Ok(offsets.unwrap_or(NO_OFFSETS))
 }

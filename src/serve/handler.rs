@@ -22,7 +22,7 @@ use crate::catalog::KeyRecord;
 use crate::error::{Error, ErrorKind, Result};
 use crate::export::{Export, ExportId};
 use crate::plan;
-use crate::request::{ExportRequest, WebsiteId};
+use crate::request::{Asked, ExportRequest, WebsiteId};
 
 /// Answers an export's request, in the order of the contract: key, parameters, the key's websites, the website.
 pub(super) async fn export(
@@ -32,28 +32,38 @@ pub(super) async fn export(
     id: &ExportId,
 ) -> Result<Response<Body>> {
     let key = service.authenticate(request).await?;
-    let wanted = ExportRequest::from_query(website, request.uri().query().unwrap_or(""))?;
-    let wanted = Arc::new(wanted);
-    authorize(&key, &wanted)?;
-    let compression = service.config.wire_compression;
-    let fence = service.catalog.fence(&wanted.website, compression).await?;
+    let asked = Asked::from_query(website, request.uri().query().unwrap_or(""))?;
+    authorize(&key, asked.request())?;
+    let (compression, settle) = (service.config.wire_compression, service.config.settle);
+    let website = &asked.request().website;
+    let fence = service.catalog.fence(website, compression, settle).await?;
 
     let response = Response::new(());
-    let encoding = Encoding::negotiate(request.headers(), wanted.format)?;
-    let mut headers = Headers::of(&wanted, encoding)?;
+    let encoding = Encoding::negotiate(request.headers(), asked.request().format)?;
+    let is_head = request.method() == Method::HEAD;
     // One that is asked for by its instants may be a part of a plan.
-    let part = wanted.window.instants;
+    let part = asked.request().window.instants;
     let known = match part {
         Some(_) => IfNoneMatch::read(request.headers())?,
         None => None,
     };
-    let is_head = request.method() == Method::HEAD;
-    if is_head && part.is_none() {
-        return Ok(headers.on(response, Body::full("")));
+    if let Asked::Window(wanted) = &asked
+        && is_head
+        && part.is_none()
+    {
+        return Ok(Headers::of(wanted, encoding)?.on(response, Body::full("")));
     }
     let place = service.admission.enter(&key.id).await?;
+    let (wanted, fence, mut told) = match asked {
+        Asked::Window(wanted) => (Arc::new(wanted), fence, None),
+        Asked::Since(since) => {
+            let name = format!("{id}-arrivals");
+            let arriving = service.server.arriving(&since, fence, &name).await?;
+            (arriving.request, arriving.fence, Some(arriving.told))
+        }
+    };
+    let mut headers = Headers::of(&wanted, encoding)?;
     let name = format!("{id}-digest");
-    let mut told = None;
     if let Some(part) = part
         && (is_head || known.is_some())
     {
@@ -66,21 +76,22 @@ pub(super) async fn export(
             metrics::not_modified();
             return Ok(headers.not_modified());
         }
-        if is_head {
-            return Ok(headers.on(response, Body::full("")));
-        }
         told = Some(now);
+    }
+    if is_head {
+        return Ok(headers.on(response, Body::full("")));
     }
     let mut running = Running::begin(service, id, &wanted, &key.id, place);
     let begun = async {
         let server = service.server.clone();
-        let mut export = match part {
-            Some(part) => {
-                let told = match told {
-                    Some(told) => told,
-                    None => server.tell_apart(&wanted, fence, &name).await?,
-                };
-                let etag = told.digest.map(|digest| plan::etag(&wanted, part, digest));
+        if told.is_none() && part.is_some() {
+            told = Some(server.tell_apart(&wanted, fence, &name).await?);
+        }
+        let mut export = match told {
+            Some(told) => {
+                let etag = part
+                    .zip(told.digest)
+                    .map(|(part, digest)| plan::etag(&wanted, part, digest));
                 headers.tag(etag.as_deref())?;
                 Export::begin_told(id.clone(), wanted, server, fence, told)?
             }
@@ -135,6 +146,12 @@ pub(super) fn authorize(key: &KeyRecord, wanted: &ExportRequest) -> Result<()> {
 /// The most rows that the request asked for: the body may be the beginning of the whole file.
 const X_EXPORT_LIMIT: HeaderName = HeaderName::from_static("x-export-limit");
 
+/// Of an export by arrival, the watermark that the next one goes on from. It holds once this one is complete.
+const X_EXPORT_NEXT_SINCE: HeaderName = HeaderName::from_static("x-export-next-since");
+
+/// Of an export by arrival, the rows that earlier ones have left out, as they became visible too late.
+const X_EXPORT_LATE_ROWS: HeaderName = HeaderName::from_static("x-export-late-rows");
+
 /// The trailers that [`Ending::taken`](super::running::Ending::taken) gives.
 const TRAILERS: HeaderValue =
     HeaderValue::from_static("x-export-rows, x-export-bytes, x-export-sha256");
@@ -155,6 +172,8 @@ struct Headers {
     disposition: HeaderValue,
     encoding: Option<HeaderValue>,
     limit: Option<HeaderValue>,
+    /// Of an export by arrival: the next watermark, and the rows that were late.
+    arrived: Option<(HeaderValue, u64)>,
     /// Whether other clients may get another encoding.
     varies: bool,
     /// What tells the file from others, if that is known.
@@ -163,6 +182,12 @@ struct Headers {
 
 impl Headers {
     fn of(request: &ExportRequest, encoding: Encoding) -> Result<Self> {
+        let arrived = request.arrived.as_ref();
+        let arrived = arrived.and_then(|arrived| Some((arrived.next.as_ref()?, arrived.late_rows)));
+        let arrived = arrived.map(|(next, late_rows)| {
+            let next = HeaderValue::try_from(next.to_string());
+            next.map(|next| (next, late_rows))
+        });
         let disposition = format!("attachment; filename=\"{}\"", request.file_name());
         Ok(Self {
             content_type: HeaderValue::from_static(request.format.content_type()),
@@ -171,6 +196,9 @@ impl Headers {
             })?,
             encoding: encoding.header(),
             limit: request.limit.map(|limit| limit.get().into()),
+            arrived: arrived.transpose().map_err(|error| {
+                Error::internal("the watermark cannot stand in a header").with_source(error)
+            })?,
             varies: Encoding::is_for(request.format),
             etag: None,
         })
@@ -219,6 +247,10 @@ impl Headers {
         }
         if let Some(limit) = self.limit {
             headers.insert(X_EXPORT_LIMIT, limit);
+        }
+        if let Some((next, late_rows)) = self.arrived {
+            headers.insert(X_EXPORT_NEXT_SINCE, next);
+            headers.insert(X_EXPORT_LATE_ROWS, late_rows.into());
         }
         response
     }

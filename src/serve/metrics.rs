@@ -5,7 +5,7 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::cursor::REPLICA_FAILURES;
+use crate::cursor::{LATE_ROWS, REPLICA_FAILURES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::Format;
 
@@ -232,6 +232,11 @@ impl Metrics {
             Unit::Count,
             "Exports that the client had already, by their ETag: 304."
         );
+        describe_counter!(
+            LATE_ROWS,
+            Unit::Count,
+            "Rows that became visible later than `settle_seconds` allow for, so that exports by arrival have left them out."
+        );
         describe_histogram!(
             FIRST_BYTE,
             Unit::Seconds,
@@ -245,7 +250,14 @@ impl Metrics {
         gauge!(RUNNING).set(0.0);
         gauge!(QUEUED).set(0.0);
         // What has not happened yet is a nought, so that its first time is seen as an increase.
-        for name in [RESUMES, KILLS, FAILED_ATTEMPTS, LOG_FAILURES, NOT_MODIFIED] {
+        for name in [
+            RESUMES,
+            KILLS,
+            FAILED_ATTEMPTS,
+            LOG_FAILURES,
+            NOT_MODIFIED,
+            LATE_ROWS,
+        ] {
             counter!(name).increment(0);
         }
         for source in SOURCES {

@@ -19,8 +19,8 @@ mod tests {
     use crate::pushdown::columns::COLUMNS;
     use crate::receipt::{Receipt, Status};
     use crate::request::{
-        Compression, DEFAULT_PART_ROWS, ExportRequest, FILTERS, Format, PARAMETERS, PART_ROWS,
-        WebsiteId,
+        Asked, Compression, DEFAULT_PART_ROWS, ExportRequest, FILTERS, Format, PARAMETERS,
+        PART_ROWS, WebsiteId,
     };
 
     fn document() -> Value {
@@ -95,10 +95,13 @@ mod tests {
         }
         let (days, rest) = pairs.split_at(2);
         let (instants, rest) = rest.split_at(2);
+        let (since, rest) = rest.split_at(1);
         for window in [days, instants] {
             let pairs = [window, rest].concat();
             ExportRequest::from_pairs(website.clone(), pairs).unwrap();
         }
+        let rest = rest.iter().filter(|(name, _)| name != "limit").cloned();
+        Asked::from_pairs(website.clone(), since.iter().cloned().chain(rest)).unwrap();
         pairs.truncate(2);
         let sparse = ExportRequest::from_pairs(website, pairs).unwrap();
         assert!(sparse.filters.is_empty() && sparse.fields.is_all() && sparse.limit.is_none());
@@ -126,7 +129,7 @@ mod tests {
         };
         let mut expected = names("/api/websites/{id}/export", "get");
         // A plan is of the whole export.
-        expected.retain(|name| name != "limit");
+        expected.retain(|name| !["limit", "since"].contains(&name.as_str()));
         expected.push(PART_ROWS.to_owned());
         for method in ["get", "head"] {
             assert_eq!(names("/api/websites/{id}/export/plan", method), expected);

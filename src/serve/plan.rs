@@ -38,10 +38,10 @@ pub(super) async fn plan(
     });
     let (wanted, longest, stretches) = wanted.await?;
     handler::authorize(&key, &wanted.export)?;
-    let compression = service.config.wire_compression;
+    let (compression, settle) = (service.config.wire_compression, service.config.settle);
     let fence = || {
         let website = &wanted.export.website;
-        service.catalog.fence(website, compression)
+        service.catalog.fence(website, compression, settle)
     };
     fence().await?;
     if request.method() == Method::HEAD {

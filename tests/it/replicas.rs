@@ -466,6 +466,31 @@ async fn a_replica_that_lags_tells_no_plan_and_no_tag() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_lags_tells_no_arrivals() {
+    let ([lagging, second], key) = two(20_000).await;
+    // The first and the last ones are missing: by itself it would know of a smaller window.
+    let lacks = format!("{} WHERE event_id BETWEEN 10 AND 19000", SETTLED[1]);
+    lagging.run(&["TRUNCATE TABLE settled", &lacks]).await;
+    let of = async |urls: &str| TestService::start_without_key(settings(urls), key.clone()).await;
+    let (lags, whole) = (lagging.database().config.url, second.database().config.url);
+    let query = "since=beginning&include_bots=true&timezone=Europe/Berlin";
+    let expected = of(&whole).await.export("site_demo", query).await;
+    let both = of(&format!("{lags},{whole}")).await;
+    let answer = both.export("site_demo", query).await;
+    assert!(answer.body.is_ok() && answer.body == expected.body);
+    assert_eq!(answer.text().lines().count(), 20_001);
+    let alone = of(&lags).await.export("site_demo", query).await;
+    assert!(alone.text().lines().count() < 19_100);
+    // With its rows there again, they were late.
+    lagging.run(&["TRUNCATE TABLE settled", SETTLED[1]]).await;
+    let next = alone.headers["x-export-next-since"].to_str().expect("text");
+    let query = format!("since={next}&include_bots=true");
+    let answer = both.export("site_demo", &query).await;
+    assert_eq!(answer.headers["x-export-late-rows"], "1009");
+    assert_eq!(answer.text().lines().count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_export_that_breaks_between_rows_of_one_key_is_no_file() {
     let replicas = [Replica::start(), Replica::start()];
     // Each key twice.

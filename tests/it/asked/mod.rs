@@ -8,6 +8,7 @@ mod forms;
 mod instants;
 mod limit;
 mod oracle;
+mod since;
 
 use std::path::PathBuf;
 use std::process::Command;
