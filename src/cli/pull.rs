@@ -9,10 +9,10 @@ use indicatif::{HumanBytes, HumanCount};
 use super::filters::FilterArgs;
 use super::site;
 use crate::config::variable;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::pull::{
     DEFAULT_PARALLEL, DEFAULT_RETRIES, DEFAULT_SILENCE_SECONDS, MANIFEST, MAX_PARALLEL,
-    PullRequest, pull,
+    PullRequest, Summary, pull,
 };
 use crate::request::{DEFAULT_PART_ROWS, Format, PART_ROWS, PlanRequest};
 use crate::shutdown::shutdown_signal;
@@ -39,7 +39,7 @@ pub(super) struct PullArgs {
     #[arg(long, value_name = "ID")]
     site: String,
     /// First day, as YYYY-MM-DD; or give --from and --to. Any number of days
-    #[arg(long, value_name = "DAY", required_unless_present_any = ["from", "to"], requires = "end")]
+    #[arg(long, value_name = "DAY", required_unless_present_any = ["from", "to", "since"], requires = "end")]
     start: Option<String>,
     /// Last day, included
     #[arg(long, value_name = "DAY", requires = "start")]
@@ -50,6 +50,9 @@ pub(super) struct PullArgs {
     /// First instant that is outside
     #[arg(long, value_name = "INSTANT", requires = "from", conflicts_with_all = ["start", "end"])]
     to: Option<String>,
+    /// What arrived since the last pull, whenever it happened: one more file since/NNNNNN in the folder, with each pull
+    #[arg(long, conflicts_with_all = ["start", "end", "from", "to", "join", "verify"])]
+    since: bool,
     /// Folder for files date=YYYY-MM-DD/part-NNN, or with --join the file
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
@@ -111,7 +114,7 @@ pub(super) struct PullArgs {
 }
 
 pub(super) async fn run(args: PullArgs) -> Result<()> {
-    let (output, quiet, join) = (args.output.clone(), args.quiet, args.join);
+    let (output, quiet, join, since) = (args.output.clone(), args.quiet, args.join, args.since);
     let request = request(args)?;
     let summary = tokio::select! {
         biased;
@@ -122,11 +125,39 @@ pub(super) async fn run(args: PullArgs) -> Result<()> {
         }
         summary = pull(request) => summary?,
     };
-    if quiet {
-        return Ok(());
+    if !quiet {
+        say(&output, join, since, &summary);
     }
+    if summary.late_rows > 0 {
+        return Err(Error::new(
+            ErrorKind::Late,
+            format!(
+                "{} rows became visible too late and are in no file of {}, though the pull itself is complete: pull the days in \
+                 question by their dates into another folder, and raise settle_seconds of the service",
+                HumanCount(summary.late_rows),
+                output.display()
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// What is there now.
+fn say(output: &Path, join: bool, since: bool, summary: &Summary) {
     let place = output.display();
-    if join {
+    if since && summary.fetched == 0 {
+        eprintln!(
+            "nothing has arrived; {place} stays as it is, at {} rows",
+            HumanCount(summary.rows)
+        );
+    } else if since {
+        eprintln!(
+            "{place} has one file more, {}: {} files, {} rows; {MANIFEST} lists them and keeps the watermark",
+            HumanBytes(summary.fetched_bytes),
+            summary.files,
+            HumanCount(summary.rows),
+        );
+    } else if join {
         eprintln!(
             "{place} is complete: {} rows, {}; {} parts were fetched, {}",
             HumanCount(summary.rows),
@@ -150,7 +181,6 @@ pub(super) async fn run(args: PullArgs) -> Result<()> {
             summary.untold
         );
     }
-    Ok(())
 }
 
 fn request(args: PullArgs) -> Result<PullRequest> {
@@ -179,11 +209,16 @@ fn request(args: PullArgs) -> Result<PullRequest> {
         .and_then(|extension| Format::from_extension(&extension.to_ascii_lowercase()));
     let format = args.format.as_deref().or(by_name.map(Format::as_str));
     let part_rows = args.part_rows.to_string();
+    // What arrived may have happened at any time; a request has a window all the same.
+    let (any, any_end) = match args.since {
+        true => (Some("2026-01-01T00:00:00Z"), Some("2026-01-01T00:00:01Z")),
+        false => (None, None),
+    };
     let pairs = [
         ("start_date", args.start.as_deref()),
         ("end_date", args.end.as_deref()),
-        ("from", args.from.as_deref()),
-        ("to", args.to.as_deref()),
+        ("from", args.from.as_deref().or(any)),
+        ("to", args.to.as_deref().or(any_end)),
         ("format", format),
         ("timezone", args.timezone.as_deref()),
         ("event_type", args.event_type.as_deref()),
@@ -202,6 +237,7 @@ fn request(args: PullArgs) -> Result<PullRequest> {
         url: args.service,
         key: key(args.key_file.as_deref())?,
         wanted: PlanRequest::from_pairs(site::website(&args.site)?, pairs)?,
+        since: args.since,
         output: args.output,
         join: args.join,
         parallel,

@@ -19,7 +19,7 @@ use crate::request::ExportRequest;
 pub const MANIFEST: &str = "_manifest.json";
 
 /// The folder of the record, in the one that is pulled into. They pass over such names, too.
-const RECORD: &str = ".rowspout";
+pub(super) const RECORD: &str = ".rowspout";
 
 /// A folder that is pulled into.
 pub(super) struct Directory {
@@ -66,6 +66,17 @@ impl Directory {
         let request = Request::of(export);
         let manifest = Manifest::read(&folder.join(MANIFEST))?;
         let said = record.read()?;
+        let arrived = said.as_ref().is_some_and(|said| said.arrived.is_some());
+        if arrived
+            || manifest
+                .as_ref()
+                .is_some_and(|manifest| manifest.next_since.is_some())
+        {
+            return Err(Error::usage(format!(
+                "{} was pulled with --since: name another folder with -o, or go on with --since",
+                folder.display()
+            )));
+        }
         let there = said.as_ref().and_then(|said| said.request.as_ref());
         if let Some(there) = there.or(manifest.as_ref().map(|manifest| &manifest.request)) {
             request.same_as(there, folder)?;
@@ -77,7 +88,7 @@ impl Directory {
             ..
         } = match said {
             Some(said) => said,
-            None => of_manifest(manifest.as_ref(), folder)?,
+            None => of_manifest(manifest.as_ref()),
         };
         let files = days.values().flatten().map(|placed| &placed.file.path);
         if let Some(path) = files.chain(&left).find(|path| !is_ours(path)) {
@@ -280,23 +291,17 @@ fn placed(file: Pulled, path: String) -> Placed {
 }
 
 /// What a manifest without a record says.
-fn of_manifest(manifest: Option<&Manifest>, folder: &Path) -> Result<Said> {
+fn of_manifest(manifest: Option<&Manifest>) -> Said {
     let mut said = Said::default();
     for file in manifest.into_iter().flat_map(|manifest| &manifest.files) {
-        let Some(day) = &file.day else {
-            return Err(Error::usage(format!(
-                "{} was pulled with --since: name another place with -o, or go on with --since",
-                folder.display()
-            )));
-        };
-        let files = said.days.entry(day.clone()).or_default();
-        files.push(Placed {
+        let day = file.day.clone().unwrap_or_default();
+        said.days.entry(day).or_default().push(Placed {
             file: file.clone(),
             staged: None,
             earlier: true,
         });
     }
-    Ok(said)
+    said
 }
 
 /// Whether a path is one that [`Directory`] gives.

@@ -59,12 +59,18 @@ impl Joined {
             )));
         };
         let name = name.to_string_lossy();
-        let manifest = Manifest::read(&manifest_of(file))?;
         let request = Request::of(export);
-        if let Some(manifest) = &manifest {
-            request.same_as(&manifest.request, file)?;
-        }
+        let read = || {
+            let manifest = Manifest::read(&manifest_of(file))?;
+            if let Some(manifest) = &manifest {
+                request.same_as(&manifest.request, file)?;
+            }
+            Ok::<_, Error>(manifest)
+        };
+        // Refused, it leaves no folder behind.
+        read()?;
         let mut record = Record::open(file.with_file_name(format!(".{name}.rowspout")), file)?;
+        let manifest = read()?;
         let said = record.read()?;
         if let Some(there) = said.as_ref().and_then(|said| said.request.as_ref()) {
             request.same_as(there, file)?;

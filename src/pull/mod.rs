@@ -9,7 +9,10 @@
 //! client ─▶ planned ─▶ directory or joined: compare ─▶ fetch ─▶ directory or joined: take … finish
 //! attempts             record: what survives a kill             manifest, last
 //! ```
+//!
+//! What arrived since the last time is no plan but one export, and one file more: `arrivals`.
 
+mod arrivals;
 mod attempts;
 mod client;
 mod directory;
@@ -32,6 +35,7 @@ use tokio::task::{JoinSet, block_in_place};
 
 pub use directory::MANIFEST;
 
+use self::arrivals::{Arrivals, fetch_since};
 use self::attempts::{Failure, insist};
 use self::client::Client;
 use self::fetch::{Wanted, fetch};
@@ -63,6 +67,8 @@ pub struct PullRequest {
     pub key: String,
     /// What is pulled, and about how many rows a part has.
     pub wanted: PlanRequest,
+    /// Whether what arrived since the last pull is wanted, whenever it happened; the window then counts for nothing.
+    pub since: bool,
     /// The folder, or the file.
     pub output: PathBuf,
     /// Whether it is one file.
@@ -96,6 +102,8 @@ pub struct Summary {
     pub fetched_bytes: u64,
     /// Parts that the next pull fetches again, as the service cannot tell their rows from others.
     pub untold: usize,
+    /// Of exports by arrival, the rows that were found to be in no file, as they became visible too late.
+    pub late_rows: u64,
 }
 
 /// Pulls. Needs a runtime of several threads. May be dropped at any time: the next one goes on.
@@ -106,6 +114,9 @@ pub struct Summary {
 /// what kept it from being complete, after all attempts. There is no manifest then, unless the one of an earlier pull is still true.
 pub async fn pull(request: PullRequest) -> Result<Summary> {
     let client = Arc::new(Client::new(&request)?);
+    if request.since {
+        return pull_arrivals(&request, &client).await;
+    }
     let export = &request.wanted.export;
     let mut place = block_in_place(|| Place::open(&request.output, request.join, export))?;
     let progress = Arc::new(Progress::new(request.quiet));
@@ -178,7 +189,52 @@ pub async fn pull(request: PullRequest) -> Result<Summary> {
         fetched: missing.len(),
         fetched_bytes,
         untold: parts.iter().filter(|part| part.etag.is_none()).count(),
+        late_rows: 0,
     })
+}
+
+/// Pulls what arrived since the last time: one export, one file.
+async fn pull_arrivals(request: &PullRequest, client: &Client) -> Result<Summary> {
+    let export = &request.wanted.export;
+    let open = || Arrivals::open(&request.output, export, client.base());
+    let before = block_in_place(|| Arrivals::late_rows_at(&request.output))?;
+    let mut arrivals = block_in_place(open)?;
+    let progress = Progress::new(request.quiet);
+    if arrivals.late_rows() > before {
+        // This pull may fail, and the next one would not know.
+        progress.warns(
+            "the pull before was killed when it had found rows that became visible too late",
+        );
+    }
+    let line = progress.arrivals();
+    let (name, file) = arrivals.staging()?;
+    let since = arrivals.since().to_owned();
+    let arrived = insist(
+        request.retries,
+        || async {
+            line.begins();
+            let to = (name.as_str(), file.as_path());
+            fetch_since(client, export, &since, to, |bytes| line.at(bytes)).await
+        },
+        |error, pause| line.waits(error, pause),
+    );
+    let arrived = arrived.await?;
+    line.ends(arrived.file.rows, arrived.file.bytes);
+    let (rows, bytes) = (arrived.file.rows, arrived.file.bytes);
+    block_in_place(|| arrivals.take(client.base(), arrived))?;
+    let (files, all_rows, all_bytes) = arrivals.told();
+    let summary = Summary {
+        files,
+        rows: all_rows,
+        bytes: all_bytes,
+        fetched: usize::from(rows > 0),
+        fetched_bytes: bytes,
+        untold: 0,
+        // Also those that a pull which was killed had no time to tell.
+        late_rows: arrivals.late_rows().saturating_sub(before),
+    };
+    block_in_place(|| arrivals.end())?;
+    Ok(summary)
 }
 
 /// Why a pull ended without a manifest.

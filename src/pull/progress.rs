@@ -81,12 +81,41 @@ impl Progress {
         }
     }
 
+    /// What has to be said even where nothing else is.
+    pub(super) fn warns(&self, line: &str) {
+        eprintln!("{line}");
+    }
+
     /// Something failed, and is tried again after a pause.
     pub(super) fn waits(&self, what: &str, error: &Error, pause: Duration) {
         self.say(&format!(
             "{what}: {error}; again in {:.1} s",
             pause.as_secs_f64()
         ));
+    }
+
+    /// What arrived is about to be fetched; how much that is nobody knows.
+    pub(super) fn arrivals(&self) -> Line<'_> {
+        let bar = self.bars.as_ref().map(|bars| {
+            let bar = bars.add(ProgressBar::new_spinner());
+            if let Ok(style) =
+                ProgressStyle::with_template("{spinner} {bytes} ({bytes_per_sec}) {msg}")
+            {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(Duration::from_millis(250));
+            bar
+        });
+        self.of.store(1, Ordering::Relaxed);
+        Line {
+            progress: self,
+            name: "what arrived".to_owned(),
+            bar,
+            rows: 0,
+            expected: 1,
+            told: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
     }
 
     /// A part is about to be fetched.

@@ -138,6 +138,12 @@ pub(super) struct Manifest {
     /// When the service counted its rows, by ClickHouse's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) as_of: Option<String>,
+    /// Of a chain of exports by arrival, the watermark that the next one begins at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) next_since: Option<String>,
+    /// Of such a chain, rows that are in none of its files, as they became visible too late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) late_rows: Option<u64>,
     /// Of all files.
     pub(super) rows: u64,
     pub(super) bytes: u64,
@@ -162,6 +168,8 @@ impl Manifest {
             request,
             window,
             as_of,
+            next_since: None,
+            late_rows: None,
             rows: files.iter().map(|file| file.rows).sum(),
             bytes: files.iter().map(|file| file.bytes).sum(),
             files,

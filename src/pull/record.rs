@@ -32,6 +32,19 @@ pub(super) struct Placed {
     pub(super) earlier: bool,
 }
 
+/// A file of what arrived, that is about to get its name and to be told in the manifest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Arrived {
+    /// Where it is to be.
+    pub(super) path: String,
+    /// Its path is its name in the folder of the record.
+    pub(super) file: Pulled,
+    /// The watermark behind it.
+    pub(super) next_since: String,
+    /// Rows that earlier files lack, as they became visible too late.
+    pub(super) late_rows: u64,
+}
+
 /// The files of each day.
 pub(super) type Days = BTreeMap<String, Vec<Placed>>;
 
@@ -45,6 +58,8 @@ enum Line {
     Fetched(Pulled),
     /// From now on a day has these files and no others: what is not moved and removed yet will be.
     Day { day: String, files: Vec<Placed> },
+    /// A file of what arrived came whole; the manifest is to tell it.
+    Arrived(Arrived),
 }
 
 /// An open record, in a folder that nobody else uses.
@@ -62,6 +77,7 @@ pub(super) struct Said {
     pub(super) days: Days,
     /// Files that days had and have no more.
     pub(super) left: BTreeSet<String>,
+    pub(super) arrived: Option<Arrived>,
 }
 
 impl Record {
@@ -107,6 +123,7 @@ impl Record {
             match line {
                 Line::Request(request) => said.request = Some(request),
                 Line::Fetched(file) => said.fetched.push(file),
+                Line::Arrived(arrived) => said.arrived = Some(arrived),
                 Line::Day { day, files } => {
                     let before = said.days.insert(day, files).unwrap_or_default();
                     let before = before.into_iter().map(|placed| placed.file.path);
@@ -154,6 +171,15 @@ impl Record {
     /// The disk takes no more.
     pub(super) fn fetched(&self, file: &Pulled) -> Result<()> {
         self.add(&Line::Fetched(file.clone()))
+    }
+
+    /// A file of what arrived came whole.
+    ///
+    /// # Errors
+    ///
+    /// The disk takes no more.
+    pub(super) fn arrived(&self, arrived: &Arrived) -> Result<()> {
+        self.add(&Line::Arrived(arrived.clone()))
     }
 
     /// A day will have these files.

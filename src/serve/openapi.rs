@@ -216,6 +216,7 @@ mod tests {
             | ErrorKind::QueryTimeout
             | ErrorKind::Usage
             | ErrorKind::Data
+            | ErrorKind::Late
             | ErrorKind::Internal => kind,
         };
         let mut kinds = vec![
@@ -231,6 +232,7 @@ mod tests {
             ErrorKind::QueryTimeout,
             ErrorKind::Usage,
             ErrorKind::Data,
+            ErrorKind::Late,
             ErrorKind::Internal,
         ];
         kinds.extend(unreadable().into_iter().map(ErrorKind::BadRequest));

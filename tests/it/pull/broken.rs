@@ -75,7 +75,7 @@ async fn cut_connections_and_a_service_that_restarts_twice_cost_nothing_but_time
         until("parts are asked for", || proxy.parts().len() > asked).await;
         running.begin_stop();
         // In flight or not, the service goes away.
-        running.stopped().await.unwrap();
+        let _ = running.stopped().await;
         running = service(&database, &key).await;
         proxy.turn_to(running.address);
         assert!(child.try_wait().unwrap().is_none(), "it went on");
@@ -267,4 +267,94 @@ async fn a_joined_file_appears_when_it_is_complete_and_is_made_again_where_rows_
     let changed = export(&service, &query).await;
     assert_ne!(changed, unbroken);
     assert_eq!(std::fs::read(&file).unwrap(), changed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_moved_in_part_when_a_pull_was_killed_is_moved_by_the_next_one() {
+    let database = traffic(60_000).await;
+    let service = TestService::start(&database.config).await;
+    let proxy = Proxy::start(service.address).await;
+    let pull = async |folder: &Path, part_rows: &str| {
+        let arguments = [&WEEK[..], &["--format", "ndjson", "--part-rows", part_rows]].concat();
+        let output = command(&proxy.url, &service.key, folder, &arguments)
+            .output()
+            .await;
+        succeeded(&output.unwrap());
+    };
+    let (_kept, after) = place();
+    pull(&after, "150").await;
+    let unbroken = told_parts(&after)
+        .into_values()
+        .collect::<Vec<_>>()
+        .concat();
+    let new: Vec<_> = manifest(&after).unwrap()["files"]
+        .as_array()
+        .unwrap()
+        .clone();
+    let day = "2026-02-03";
+    let new: Vec<_> = new.into_iter().filter(|file| file["day"] == day).collect();
+    assert!(new.len() > 3);
+    // How many of the old files are gone, and how many of the new ones are in their place.
+    for (gone, moved) in [(0, 0), (1, 0), (2, 0), (2, 1), (2, new.len())] {
+        let (_kept, folder) = place();
+        pull(&folder, "400").await;
+        let before = manifest(&folder).unwrap();
+        std::fs::remove_file(folder.join("_manifest.json")).unwrap();
+        let mut lines = vec![serde_json::json!({"request": before["request"]})];
+        let mut days: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for file in before["files"].as_array().unwrap() {
+            let mut file = file.clone();
+            file["staged"] = Value::Null;
+            file["earlier"] = true.into();
+            days.entry(file["day"].as_str().unwrap().to_owned())
+                .or_default()
+                .push(file);
+        }
+        let old: Vec<_> = days[day]
+            .iter()
+            .map(|file| file["path"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(old.len(), 2);
+        for (day, files) in days {
+            lines.push(serde_json::json!({"day": {"day": day, "files": files}}));
+        }
+        for path in &old[..gone] {
+            std::fs::remove_file(folder.join(path)).unwrap();
+        }
+        let mut files = new.clone();
+        for (number, file) in files.iter_mut().enumerate() {
+            let path = file["path"].as_str().unwrap().to_owned();
+            let name = format!("{number:016}");
+            let to = if number < moved {
+                folder.join(&path)
+            } else {
+                folder.join(".rowspout").join(&name)
+            };
+            std::fs::copy(after.join(&path), to).unwrap();
+            file["staged"] = name.into();
+            file["earlier"] = false.into();
+        }
+        lines.push(serde_json::json!({"day": {"day": day, "files": files}}));
+        let record: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        // And a line that was not written to its end.
+        std::fs::write(
+            folder.join(".rowspout/record.jsonl"),
+            record + "{\"day\":{\"da",
+        )
+        .unwrap();
+        proxy.forget();
+        pull(&folder, "150").await;
+        let of_day = proxy
+            .parts()
+            .into_iter()
+            .filter(|seen| seen.target.contains("from=2026-02-03"));
+        assert_eq!(of_day.count(), 0, "{gone} {moved}");
+        assert_eq!(
+            told_parts(&folder)
+                .into_values()
+                .collect::<Vec<_>>()
+                .concat(),
+            unbroken
+        );
+    }
 }
