@@ -36,6 +36,8 @@ pub enum ErrorKind {
     Usage,
     /// A file given to `load` holds something that cannot be loaded: exit code 1.
     Data,
+    /// All was done, and rows that earlier pulls should have had are in no file: exit code 3.
+    Late,
     /// Anything else: 500, exit code 1.
     Internal,
 }
@@ -194,10 +196,11 @@ impl Error {
         code.parse().ok()
     }
 
-    /// The process's exit code: 2 for wrong usage, 1 for the rest.
+    /// The process's exit code: 2 for wrong usage, 3 for rows that were late, 1 for the rest.
     pub fn exit_code(&self) -> u8 {
         match self.0.kind {
             ErrorKind::Usage | ErrorKind::Validation => 2,
+            ErrorKind::Late => 3,
             _ => 1,
         }
     }

@@ -36,6 +36,9 @@ pub mod receipt;
 
 pub mod export_log;
 
+// The other end of the connection: exports of any size, fetched part by part.
+pub mod pull;
+
 // What it stands on: websites and keys, tables, events from files, an engine on the same machine.
 pub mod catalog;
 

@@ -11,6 +11,7 @@ mod key;
 mod load;
 mod man;
 mod outlet;
+mod pull;
 mod schema;
 mod serve;
 mod site;
@@ -52,6 +53,8 @@ enum Command {
     Load(load::LoadArgs),
     /// Writes a website's events into a file, without a server
     Export(Box<export::ExportArgs>),
+    /// Fetches a website's events from a service, any number of days, part by part, and goes on where it stopped
+    Pull(Box<pull::PullArgs>),
     /// Says whether a file is the one that a receipt speaks of
     Verify(verify::VerifyArgs),
     /// Looks whether ClickHouse is as exports need it, and says what to do where it is not
@@ -93,6 +96,26 @@ struct Settings {
 }
 
 impl Settings {
+    /// Refuses settings that a command without ClickHouse would pass over. Cursors at once are not among them: `pull` has a flag of
+    /// that name.
+    fn refuse(&self, command: &str) -> Result<()> {
+        let given = [
+            ("--config", self.config.is_some()),
+            ("--clickhouse-url", self.clickhouse_url.is_some()),
+            ("--clickhouse-user", self.clickhouse_user.is_some()),
+            ("--clickhouse-database", self.clickhouse_database.is_some()),
+            ("--events-table", self.events_table.is_some()),
+            ("--wire", self.wire.is_some()),
+            ("--libchdb", self.libchdb.is_some()),
+        ];
+        match given.into_iter().find(|(_, is_given)| *is_given) {
+            Some((flag, _)) => Err(Error::usage(format!(
+                "{flag} is of no use to {command}, which asks a service and no ClickHouse: leave it out"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// `own` are the settings that only one command has flags for.
     fn resolve(self, own: Layer) -> Result<Config> {
         let flags = Layer {
@@ -122,9 +145,19 @@ pub fn run() -> Result<()> {
     let cli = Cli::parse();
     log_to_stderr()?;
     let own = match &cli.command {
-        // These two need no settings, and work where a settings file is broken.
+        // These need no settings, and work where a settings file is broken.
         Command::Completions(args) => return completions::run(args),
         Command::Man(args) => return man::run(args),
+        Command::Pull(_) => {
+            cli.settings.refuse("pull")?;
+            let Command::Pull(args) = cli.command else {
+                return Ok(());
+            };
+            let runtime = runtime()?;
+            let result = runtime.block_on(pull::run(*args));
+            runtime.shutdown_background();
+            return result;
+        }
         Command::Demo(args) => args.settings(),
         Command::Serve(args) => args.settings(),
         _ => Layer::default(),
@@ -134,16 +167,15 @@ pub fn run() -> Result<()> {
     if let Command::Engine(args) = cli.command {
         return engine::run(args, config.libchdb);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::internal("the runtime cannot be started").with_source(error))?;
+    let runtime = runtime()?;
     let result = runtime.block_on(async {
         let result = match cli.command {
             Command::Demo(args) => demo::run(args, config).await,
             Command::Serve(args) => serve::run(args, config).await,
             // These ran above.
-            Command::Engine(_) | Command::Completions(_) | Command::Man(_) => Ok(()),
+            Command::Engine(_) | Command::Completions(_) | Command::Man(_) | Command::Pull(_) => {
+                Ok(())
+            }
             Command::Schema(args) => schema::run(args, &config).await,
             Command::Site(args) => site::run(args, &config).await,
             Command::Key(args) => key::run(args, &config).await,
@@ -158,6 +190,13 @@ pub fn run() -> Result<()> {
     // A thread that waits for a blocked reader of standard output must not hold the process.
     runtime.shutdown_background();
     result
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::internal("the runtime cannot be started").with_source(error))
 }
 
 /// Prints a line on standard output, which may be closed or full.

@@ -10,6 +10,7 @@ mod verify;
 pub use digest::{BodyDigest, Sha256Hex};
 pub use moment::Moment;
 pub use verify::verify;
+pub(crate) use verify::{count_rows, hash};
 
 use std::num::NonZeroU64;
 

@@ -96,7 +96,12 @@ fn unreadable(path: &Path, error: std::io::Error) -> Error {
     Error::usage(format!("{} cannot be read", path.display())).with_source(error)
 }
 
-fn hash(path: &Path) -> Result<(u64, String)> {
+/// Bytes and SHA-256 of a file.
+///
+/// # Errors
+///
+/// It cannot be read.
+pub(crate) fn hash(path: &Path) -> Result<(u64, String)> {
     let mut file = File::open(path).map_err(|error| unreadable(path, error))?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; BUFFER_BYTES];
@@ -113,7 +118,12 @@ fn hash(path: &Path) -> Result<(u64, String)> {
     }
 }
 
-fn count_rows(path: &Path, format: Format) -> Result<u64> {
+/// The rows of a file, by what is in it.
+///
+/// # Errors
+///
+/// It cannot be read, or is not of that format.
+pub(crate) fn count_rows(path: &Path, format: Format) -> Result<u64> {
     let file = File::open(path).map_err(|error| unreadable(path, error))?;
     let broken = |error: Box<dyn std::error::Error + Send + Sync>| {
         Error::new(

@@ -31,9 +31,20 @@ impl PlanRequest {
     ///
     /// [`ErrorKind::Validation`](crate::error::ErrorKind::Validation) naming the parameter.
     pub fn from_query(website: WebsiteId, query: &str) -> Result<Self> {
-        let (own, others): (Vec<_>, Vec<_>) = pairs(query)?
-            .into_iter()
-            .partition(|(name, _)| name == PART_ROWS);
+        Self::from_pairs(website, pairs(query)?)
+    }
+
+    /// Validates names and values.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Validation`](crate::error::ErrorKind::Validation) naming the parameter.
+    pub fn from_pairs(
+        website: WebsiteId,
+        pairs: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self> {
+        let (own, others): (Vec<_>, Vec<_>) =
+            pairs.into_iter().partition(|(name, _)| name == PART_ROWS);
         let is_known = |name: &str| PARAMETERS.contains(&name) || is_filter(name);
         if let Some((name, _)) = others.iter().find(|(name, _)| !is_known(name)) {
             let name = quoted(name);

@@ -221,6 +221,7 @@ mod tests {
             | ErrorKind::QueryTimeout
             | ErrorKind::Usage
             | ErrorKind::Data
+            | ErrorKind::Late
             | ErrorKind::Internal => kind,
         };
         let mut kinds = vec![
@@ -237,6 +238,7 @@ mod tests {
             ErrorKind::QueryTimeout,
             ErrorKind::Usage,
             ErrorKind::Data,
+            ErrorKind::Late,
             ErrorKind::Internal,
         ];
         kinds.extend(unreadable().into_iter().map(ErrorKind::BadRequest));

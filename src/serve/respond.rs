@@ -48,9 +48,11 @@ fn status_and_code(kind: ErrorKind) -> (StatusCode, &'static str) {
             (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
         }
         ErrorKind::QueryTimeout => (StatusCode::GATEWAY_TIMEOUT, "query_timeout"),
-        ErrorKind::Usage | ErrorKind::Data | ErrorKind::BrokenOff | ErrorKind::Internal => {
-            (StatusCode::INTERNAL_SERVER_ERROR, "internal")
-        }
+        ErrorKind::Usage
+        | ErrorKind::Data
+        | ErrorKind::BrokenOff
+        | ErrorKind::Late
+        | ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
     }
 }
 

@@ -27,6 +27,7 @@ mod metrics;
 mod openapi;
 mod page;
 mod plan;
+mod pull;
 mod real_traffic;
 mod receipts;
 mod regression;
