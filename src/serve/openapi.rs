@@ -247,10 +247,22 @@ mod tests {
 
     /// The statuses that stand behind `BadRequest(` anywhere in the service's own code.
     fn unreadable() -> BTreeSet<u16> {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/serve");
+        let mut folders = vec![concat!(env!("CARGO_MANIFEST_DIR"), "/src/serve").into()];
+        let mut files: Vec<std::path::PathBuf> = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir::<std::path::PathBuf>(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let into = if path.is_dir() {
+                    &mut folders
+                } else {
+                    &mut files
+                };
+                into.push(path);
+            }
+        }
         let mut statuses = BTreeSet::new();
-        for file in std::fs::read_dir(folder).unwrap() {
-            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        for file in files {
+            let text = std::fs::read_to_string(file).unwrap();
             for rest in text.split("BadRequest(").skip(1) {
                 statuses.extend(rest.split(')').next().and_then(|n| n.parse::<u16>().ok()));
             }
