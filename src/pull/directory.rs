@@ -169,15 +169,20 @@ impl Directory {
                     at.display()
                 )));
             }
-            return self.from_staged(part, path, verify);
+            return self.staged_before(part, path, verify);
         };
         if holds(&placed.file, part, placed.earlier) && placed.file.is_at(&at, verify)? {
             return Ok(Some(placed.clone()));
         }
-        self.from_staged(part, path, verify)
+        self.staged_before(part, path, verify)
     }
 
-    fn from_staged(&self, part: &PlannedPart, path: &str, verify: bool) -> Result<Option<Placed>> {
+    fn staged_before(
+        &self,
+        part: &PlannedPart,
+        path: &str,
+        verify: bool,
+    ) -> Result<Option<Placed>> {
         let found = self.staged.find(part, &self.record, verify)?;
         Ok(found.map(|file| placed(file.clone(), path.to_owned())))
     }
