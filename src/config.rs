@@ -2,10 +2,12 @@
 
 mod check;
 mod networks;
+mod secret;
 
 pub(crate) use check::variable;
 pub use networks::Networks;
 pub(crate) use networks::masked;
+pub use secret::Secret;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -16,7 +18,7 @@ use serde::Deserialize;
 
 use self::check::{
     HEAD_BYTES, MAX_CONNECTIONS, MAX_EXPORTS, MAX_PAUSE_MS, address, identifier, interface, number,
-    one_or_several, seconds, within,
+    one_or_several, seconds, truth, within,
 };
 use crate::cursor::WireCompression;
 use crate::decode::Wire;
@@ -32,6 +34,8 @@ pub const DEFAULT_CLICKHOUSE_DATABASE: &str = "default";
 pub const DEFAULT_EVENTS_TABLE: &str = "events";
 /// Exports that run at once; one more waits in the queue.
 pub const DEFAULT_MAX_EXPORTS: usize = 32;
+/// Exports that are open at once for each that may have a place, where no setting says how many.
+pub const DEFAULT_OPEN_EXPORTS_PER_PLACE: usize = 4;
 /// Exports of one key that run or wait at once; one more is refused with 429.
 pub const DEFAULT_MAX_EXPORTS_PER_KEY: usize = 16;
 /// Exports that wait at once; one more is refused with 503.
@@ -78,6 +82,8 @@ pub const DEFAULT_SILENCE_SECONDS: u64 = 120;
 pub const DEFAULT_PLAN_SECONDS: u64 = 30;
 /// Time after which the rows of an INSERT are visible that began then, in seconds.
 pub const DEFAULT_SETTLE_SECONDS: u64 = 600;
+/// Whether people get a page at `/`.
+pub const DEFAULT_PAGE: bool = true;
 /// The settings file that is read where no other is named.
 pub const DEFAULT_FILE: &str = "rowspout.toml";
 
@@ -110,6 +116,9 @@ pub struct Layer {
     pub wire_compression: Option<String>,
     /// Exports that run at once. [`DEFAULT_MAX_EXPORTS`]
     pub max_exports: Option<usize>,
+    /// Exports that are open at once, those included that wait for their clients.
+    /// [`DEFAULT_OPEN_EXPORTS_PER_PLACE`] for each of `max_exports`
+    pub max_open_exports: Option<usize>,
     /// Exports of one key that run or wait at once. [`DEFAULT_MAX_EXPORTS_PER_KEY`]
     pub max_exports_per_key: Option<usize>,
     /// Exports that wait at once. [`DEFAULT_MAX_QUEUED`]
@@ -165,6 +174,10 @@ pub struct Layer {
     pub tls_cert: Option<PathBuf>,
     /// PEM file of that certificate's private key.
     pub tls_key: Option<PathBuf>,
+    /// Whether people get a page at `/`. [`DEFAULT_PAGE`]
+    pub page: Option<bool>,
+    /// What download tickets are signed with, the same on every instance; each process has its own by default.
+    pub ticket_secret: Option<String>,
 }
 
 /// How to reach ClickHouse.
@@ -254,6 +267,8 @@ pub struct Config {
     pub wire_compression: WireCompression,
     /// Exports that run at once.
     pub max_exports: usize,
+    /// Exports that are open at once, those included that wait for their clients.
+    pub max_open_exports: usize,
     /// Exports of one key that run or wait at once.
     pub max_exports_per_key: usize,
     /// Exports that wait at once.
@@ -304,6 +319,10 @@ pub struct Config {
     pub heartbeat: Duration,
     /// What the service's TLS is made of; none speaks plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// Whether people get a page at `/`.
+    pub page: bool,
+    /// What download tickets are signed with, if that was said.
+    pub ticket_secret: Option<Secret>,
 }
 
 /// PEM files.
@@ -399,6 +418,11 @@ impl Config {
                 ));
             }
         };
+        let max_exports = within(
+            "max_exports",
+            first!(max_exports).unwrap_or(DEFAULT_MAX_EXPORTS),
+            1..=MAX_EXPORTS,
+        )?;
         Ok(Self {
             listen: address("listen", &listen)?,
             clickhouse: ClickHouse {
@@ -413,10 +437,11 @@ impl Config {
             wire,
             parallel,
             wire_compression,
-            max_exports: within(
-                "max_exports",
-                first!(max_exports).unwrap_or(DEFAULT_MAX_EXPORTS),
-                1..=MAX_EXPORTS,
+            max_exports,
+            max_open_exports: within(
+                "max_open_exports",
+                first!(max_open_exports).unwrap_or(DEFAULT_OPEN_EXPORTS_PER_PLACE * max_exports),
+                max_exports..=DEFAULT_OPEN_EXPORTS_PER_PLACE * MAX_EXPORTS,
             )?,
             max_exports_per_key: within(
                 "max_exports_per_key",
@@ -509,6 +534,8 @@ impl Config {
                 first!(heartbeat_seconds).unwrap_or(DEFAULT_HEARTBEAT_SECONDS),
             )?,
             tls,
+            page: first!(page).unwrap_or(DEFAULT_PAGE),
+            ticket_secret: first!(ticket_secret).map(Secret::new).transpose()?,
         })
     }
 
@@ -544,6 +571,7 @@ impl Layer {
             parallel: number("ROWSPOUT_PARALLEL")?,
             wire_compression: variable("ROWSPOUT_WIRE_COMPRESSION")?,
             max_exports: number("ROWSPOUT_MAX_EXPORTS")?,
+            max_open_exports: number("ROWSPOUT_MAX_OPEN_EXPORTS")?,
             max_exports_per_key: number("ROWSPOUT_MAX_EXPORTS_PER_KEY")?,
             max_queued: number("ROWSPOUT_MAX_QUEUED")?,
             queue_seconds: number("ROWSPOUT_QUEUE_SECONDS")?,
@@ -571,6 +599,8 @@ impl Layer {
             heartbeat_seconds: number("ROWSPOUT_HEARTBEAT_SECONDS")?,
             tls_cert: variable("ROWSPOUT_TLS_CERT")?.map(PathBuf::from),
             tls_key: variable("ROWSPOUT_TLS_KEY")?.map(PathBuf::from),
+            page: truth("ROWSPOUT_PAGE")?,
+            ticket_secret: variable("ROWSPOUT_TICKET_SECRET")?,
         })
     }
 

@@ -20,6 +20,8 @@ pub enum ErrorKind {
     NotFound,
     /// Another method is needed: 405.
     MethodNotAllowed,
+    /// Somebody with the export's own key ended it: 409.
+    Cancelled,
     /// Too many requests from this key: 429.
     RateLimited,
     /// ClickHouse cannot be reached, or too many exports run: 503.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono_tz::Tz;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Catalog, check_name};
 use crate::cursor::WireCompression;
@@ -12,7 +12,7 @@ use crate::pushdown::Fence;
 use crate::request::WebsiteId;
 
 /// A website as it was added.
-#[derive(Clone, Debug, PartialEq, Eq, clickhouse::Row, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, clickhouse::Row, Serialize, Deserialize)]
 pub struct Website {
     /// `site_…`.
     pub id: String,
@@ -78,6 +78,25 @@ impl Catalog {
                 .query_raw("SELECT id, name, timezone FROM websites FINAL ORDER BY id")
                 .fetch_all::<Website>()
                 .await
+        })
+        .await
+    }
+
+    /// At most so many of these websites by id, as far as they exist; none of them means all.
+    ///
+    /// # Errors
+    ///
+    /// ClickHouse cannot be reached or has no tables.
+    pub async fn opened_websites(&self, sites: &[String], most: u64) -> Result<Vec<Website>> {
+        self.ask(|client| {
+            let query = client
+                .query_raw(
+                    "SELECT id, name, timezone FROM websites FINAL \
+                     WHERE empty({sites:Array(String)}) OR has({sites:Array(String)}, id) ORDER BY id LIMIT {most:UInt64}",
+                )
+                .param("sites", sites)
+                .param("most", most);
+            async move { query.fetch_all::<Website>().await }
         })
         .await
     }

@@ -5,6 +5,7 @@
 //! of no rows.
 
 mod clocks;
+mod counts;
 mod grants;
 mod parts;
 mod session;
@@ -186,6 +187,7 @@ async fn look_at(config: &Config, replica: ClickHouse, findings: &mut Findings) 
         grants::no_more(keeper, &events, findings).await;
     }
     if let Some(engine) = engine {
+        counts::kept(&reader, &events, &engine, findings).await;
         parts::lie(&reader, &events, &engine, findings).await;
     }
     Some(reader.skew)

@@ -97,6 +97,9 @@ async fn serve(demo: &Demo) -> Result<()> {
         demo::SITE
     ))?;
     print(format_args!("key: {key}"))?;
+    if demo.config.page {
+        print(format_args!("page: {url}/"))?;
+    }
     for format in Format::ALL {
         print(format_args!("\n# {format}"))?;
         print(format_args!(

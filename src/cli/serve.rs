@@ -41,7 +41,11 @@ pub(super) async fn run(_args: ServeArgs, config: Config) -> Result<()> {
     let service = Service::new(config.clone())?;
     let listener = listen(&config).await?;
     let address = listener.local_addr().unwrap_or(config.listen);
-    eprintln!("rowspout listens on {}", url(&config, address));
+    let url = url(&config, address);
+    eprintln!("rowspout listens on {url}");
+    if config.page {
+        eprintln!("rowspout shows its page at {url}/");
+    }
     // A second signal ends what the first one lets finish.
     serve::run(service, listener, shutdown_signal(), second_signal()).await
 }

@@ -136,6 +136,19 @@ pub(crate) fn variable(name: &str) -> Result<Option<String>> {
     }
 }
 
+/// `true` or `false` of the environment.
+pub(super) fn truth(name: &str) -> Result<Option<bool>> {
+    variable(name)?
+        .map(|value| {
+            value.parse().map_err(|_| {
+                Error::usage(format!(
+                    "the environment variable {name} is `{value}`: give true or false"
+                ))
+            })
+        })
+        .transpose()
+}
+
 /// A whole number of the environment.
 pub(super) fn number<T: std::str::FromStr>(name: &str) -> Result<Option<T>> {
     variable(name)?

@@ -185,18 +185,26 @@ impl Server {
         Ok(TableFacts {
             nullable,
             has_parts: first.engine.ends_with("MergeTree"),
-            is_counted: alike && has_counts(replica, database, name).await?,
+            is_counted: alike && has_counts(&replica.client, replica.url(), database, name).await?,
         })
     }
 }
 
 /// Whether a projection counts and hashes the rows of a table.
-async fn has_counts(replica: &Replica, database: &str, name: &str) -> Result<bool> {
-    let counts = replica
-        .client
+///
+/// # Errors
+///
+/// ClickHouse's own, or that it did not answer in time.
+pub(crate) async fn has_counts(
+    client: &clickhouse::Client,
+    url: &str,
+    database: &str,
+    name: &str,
+) -> Result<bool> {
+    let counts = client
         .query_raw(COUNTED)
         .param("database", database)
         .param("name", name)
         .param("projection", format!("PROJECTION {COUNTS}"));
-    Ok(failure::in_time(counts.fetch_one::<u64>(), replica.url()).await? > 0)
+    Ok(failure::in_time(counts.fetch_one::<u64>(), url).await? > 0)
 }

@@ -16,10 +16,12 @@ impl ExportId {
     ///
     /// The operating system has no random numbers.
     pub fn random() -> Result<Self> {
-        Ok(Self(format!(
-            "exp_{}",
-            random::hex(&random::bytes::<16>()?)
-        )))
+        Ok(Self::of(random::bytes()?))
+    }
+
+    /// The name of so many random bytes.
+    pub(crate) fn of(bytes: [u8; 16]) -> Self {
+        Self(format!("exp_{}", random::hex(&bytes)))
     }
 
     /// The name as text.

@@ -169,15 +169,15 @@ impl Directory {
                     at.display()
                 )));
             }
-            return self.staged_before(part, path, verify);
+            return self.placed_before(part, path, verify);
         };
         if holds(&placed.file, part, placed.earlier) && placed.file.is_at(&at, verify)? {
             return Ok(Some(placed.clone()));
         }
-        self.staged_before(part, path, verify)
+        self.placed_before(part, path, verify)
     }
 
-    fn staged_before(
+    fn placed_before(
         &self,
         part: &PlannedPart,
         path: &str,

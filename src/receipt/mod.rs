@@ -57,7 +57,7 @@ pub struct Receipt {
     pub export_id: String,
     /// How far it has come.
     pub status: Status,
-    /// Why it was aborted: an error's code, `client_left`, `client_stalled`, `shutdown` or `lost`.
+    /// Why it was aborted: an error's code, `cancelled`, `client_left`, `client_stalled`, `shutdown` or `lost`.
     pub reason: Option<String>,
     /// Whose events, `site_…`.
     pub website: String,

@@ -19,8 +19,8 @@ pub use filter::{By, DATA_PREFIX, FILTERS, Filter, MAX_FILTER_BYTES, MAX_FILTER_
 pub use format::{Compression, Format};
 #[cfg(test)]
 pub(crate) use parameters::PARAMETERS;
-pub(crate) use parameters::quoted;
 pub use parameters::{Asked, ExportRequest};
+pub(crate) use parameters::{TICKET_PREFIX, pairs, quoted};
 pub(crate) use plan::PART_ROWS;
 pub use plan::{DEFAULT_PART_ROWS, PlanRequest};
 pub use since::{ArrivalBounds, Arrivals, Arrived, Since, SinceRequest, Watermark};

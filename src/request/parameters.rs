@@ -30,6 +30,9 @@ pub(crate) const PARAMETERS: [&str; 14] = [
     "spreadsheet",
 ];
 
+/// What every download ticket begins with.
+pub(crate) const TICKET_PREFIX: &str = "ticket_";
+
 /// Longest value that is quoted back in an error, in characters.
 const MAX_QUOTED: usize = 64;
 
@@ -254,7 +257,7 @@ fn parse(
 /// # Errors
 ///
 /// [`ErrorKind::Validation`](crate::error::ErrorKind::Validation) naming the one that is not UTF-8.
-pub(super) fn pairs(query: &str) -> Result<Vec<(String, String)>> {
+pub(crate) fn pairs(query: &str) -> Result<Vec<(String, String)>> {
     let mut pairs = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -284,10 +287,11 @@ fn decode(text: &str) -> Result<String, std::string::FromUtf8Error> {
     String::from_utf8(percent_encoding::percent_decode_str(&spaced).collect())
 }
 
-/// A text of a client's as it may stand in a message, which the log repeats: short, without control characters, and no key,
-/// though some send it where it does not belong.
+/// A text of a client's as it may stand in a message, which the log repeats: short, without control characters, and no key
+/// or ticket, though some send it where it does not belong.
 pub(crate) fn quoted(text: &str) -> String {
-    if text.to_ascii_lowercase().contains(KEY_PREFIX) {
+    let lower = text.to_ascii_lowercase();
+    if lower.contains(KEY_PREFIX) || lower.contains(TICKET_PREFIX) {
         return "…".to_owned();
     }
     let mut short: String = text

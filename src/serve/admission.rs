@@ -2,9 +2,13 @@
 //!
 //! A place that becomes free goes to the waiting key with the fewest exports running, among equal ones to the one that had
 //! places for the shortest time lately, and then to who came first: whoever asks for little is not behind those who ask for
-//! much, or take it slowly. Where the queue is full, the one that would be last is refused, be it the new one or another. A key's exports count from the moment
+//! much. Where the queue is full, the one that would be last is refused, be it the new one or another. A key's exports count from the moment
 //! they wait, so no key can fill the queue; and they count by key and not by connection, so a second connection gives
 //! nobody more.
+//!
+//! Places count work. An export that waits for its client lends its place, and takes one again when it has work to do: of
+//! those that become free, new exports and such ones get one in turn. All that are open, with a place or without, have a bound of
+//! their own.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,23 +32,30 @@ pub(super) struct Admission {
     patience: Duration,
 }
 
-/// The right to run one export; given back when dropped.
+/// The right to run one export, with a place unless it is lent; given back when dropped.
 pub(super) struct Place {
     places: Arc<Places>,
     key: String,
-    since: Instant,
+    /// Since when it is had; none while it is lent.
+    since: Option<Instant>,
 }
 
 /// The places, and who waits for one.
 struct Places(Mutex<State>);
 
 struct State {
-    /// Places that nobody has. Where there is one, nobody waits.
+    /// Places that nobody has. Where there is one, only those wait that would be too many.
     free: usize,
+    /// How many more exports may be open.
+    openable: usize,
     by_key: HashMap<String, OfKey>,
-    /// In the order of arrival.
+    /// New exports, in the order of arrival.
     queue: VecDeque<Turn>,
-    /// What the next one in the queue is known by.
+    /// Open ones that lent their place and have work to do, in the order of their wish.
+    returning: VecDeque<Return>,
+    /// Whether the last place went to one of these.
+    returned: bool,
+    /// What the next one that waits is known by.
     next: u64,
     closed: bool,
 }
@@ -64,16 +75,34 @@ struct Turn {
     told: oneshot::Sender<Result<Place>>,
 }
 
+/// One export that wants its place again.
+struct Return {
+    number: u64,
+    told: oneshot::Sender<()>,
+}
+
+/// Whom a place was given.
+enum Given {
+    New(Turn),
+    Again(Return),
+}
+
 /// Leaves the queue when dropped, if it is not its turn before.
 struct Waiting<'a> {
     places: &'a Places,
     number: u64,
 }
 
+/// Has its place again when dropped, if it was its turn, and wants it no longer if not.
+struct Returning<'a> {
+    place: &'a mut Place,
+    number: u64,
+}
+
 impl Admission {
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            places: Places::new(config.max_exports),
+            places: Places::new(config.max_exports, config.max_open_exports),
             max_per_key: config.max_exports_per_key,
             max_queued: config.max_queued,
             patience: config.queue,
@@ -94,8 +123,9 @@ impl Admission {
                 return Err(shutting_down());
             }
             self.check_key(&state, key)?;
-            if state.free > 0 {
+            if state.free > 0 && state.openable > 0 {
                 state.free -= 1;
+                state.openable -= 1;
                 state.of_key(key).running += 1;
                 return Ok(self.places.place(key));
             }
@@ -157,12 +187,15 @@ impl Admission {
 }
 
 impl Places {
-    /// So many, which nobody has.
-    fn new(free: usize) -> Arc<Self> {
+    /// So many, which nobody has, for so many exports.
+    fn new(free: usize, openable: usize) -> Arc<Self> {
         Arc::new(Self(Mutex::new(State {
             free,
+            openable,
             by_key: HashMap::new(),
             queue: VecDeque::new(),
+            returning: VecDeque::new(),
+            returned: false,
             next: 0,
             closed: false,
         })))
@@ -176,8 +209,77 @@ impl Places {
         Place {
             places: self.clone(),
             key: key.to_owned(),
-            since: Instant::now(),
+            since: Some(Instant::now()),
         }
+    }
+
+    /// Tells those to whom places went, without the lock: who has left meanwhile gives the place back, by dropping it.
+    fn tell(self: &Arc<Self>, given: Vec<Given>) {
+        for given in given {
+            match given {
+                Given::New(turn) => {
+                    let _ = turn.told.send(Ok(self.place(&turn.key)));
+                }
+                // Who does not listen any more sees that it is its turn.
+                Given::Again(turn) => {
+                    let _ = turn.told.send(());
+                }
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Gives the place to those who wait, while the export waits for its client.
+    pub(super) fn lend(&mut self) {
+        let Some(since) = self.since.take() else {
+            return;
+        };
+        metrics::lent(1.0);
+        let given = {
+            let mut state = self.places.lock();
+            let now = Instant::now();
+            state.of_key(&self.key).had.add(since.elapsed(), now);
+            state.free += 1;
+            state.give()
+        };
+        self.places.tell(given);
+    }
+
+    /// Whether it is lent.
+    pub(super) fn is_lent(&self) -> bool {
+        self.since.is_none()
+    }
+
+    /// Takes a place again, if one is free or becomes so in that time. Cancel-safe.
+    pub(super) async fn take_again(&mut self, patience: Duration) {
+        let (number, turn) = {
+            let mut state = self.places.lock();
+            if !self.is_lent() {
+                return;
+            }
+            if state.free > 0 {
+                state.free -= 1;
+                drop(state);
+                return self.is_back();
+            }
+            let number = state.number();
+            let (told, turn) = oneshot::channel();
+            state.returning.push_back(Return { number, told });
+            (number, turn)
+        };
+        let returning = Returning {
+            place: self,
+            number,
+        };
+        // Whether it was its turn is seen by those who wait.
+        let _ = tokio::time::timeout(patience, turn).await;
+        drop(returning);
+    }
+
+    fn is_back(&mut self) {
+        self.since = Some(Instant::now());
+        metrics::lent(-1.0);
     }
 }
 
@@ -196,8 +298,7 @@ impl State {
 
     fn wait(&mut self, key: &str) -> (u64, oneshot::Receiver<Result<Place>>) {
         let (told, turn) = oneshot::channel();
-        let number = self.next;
-        self.next += 1;
+        let number = self.number();
         self.of_key(key).waiting += 1;
         self.queue.push_back(Turn {
             key: key.to_owned(),
@@ -206,6 +307,36 @@ impl State {
         });
         metrics::queued(1.0);
         (number, turn)
+    }
+
+    /// What one that waits is known by.
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Gives free places to those who wait: to new exports and to those that lent theirs in turn.
+    fn give(&mut self) -> Vec<Given> {
+        let mut given = Vec::new();
+        while self.free > 0 {
+            let is_new = self.openable > 0 && !self.queue.is_empty();
+            let is_its_turn = !is_new || !self.returned;
+            let returns = is_its_turn && !self.returning.is_empty();
+            let next = if returns {
+                self.returning.pop_front().map(Given::Again)
+            } else if is_new {
+                self.next_turn().map(Given::New)
+            } else {
+                None
+            };
+            let Some(next) = next else {
+                break;
+            };
+            self.returned = returns;
+            self.free -= 1;
+            given.push(next);
+        }
+        given
     }
 
     /// One of a key waits no longer.
@@ -220,6 +351,7 @@ impl State {
         let claims = self.queue.iter().map(|turn| self.claim(&turn.key, now));
         let (at, _) = claims.enumerate().min_by(|(_, a), (_, b)| a.cmp(b))?;
         let turn = self.queue.remove(at)?;
+        self.openable -= 1;
         self.of_key(&turn.key).running += 1;
         self.leave_queue(&turn.key);
         Some(turn)
@@ -252,23 +384,37 @@ impl State {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let next = {
+        let given = {
             let mut state = self.places.lock();
             let of_key = state.of_key(&self.key);
             of_key.running -= 1;
-            of_key.had.add(self.since.elapsed(), Instant::now());
+            match self.since {
+                Some(since) => {
+                    of_key.had.add(since.elapsed(), Instant::now());
+                    state.free += 1;
+                }
+                None => metrics::lent(-1.0),
+            }
+            state.openable += 1;
             if state.by_key.len() >= MANY_KEYS {
                 state.forget_idle();
             }
-            let next = state.next_turn();
-            if next.is_none() {
-                state.free += 1;
-            }
-            next
+            state.give()
         };
-        if let Some(turn) = next {
-            // Who has left meanwhile gives the place back, by dropping it.
-            let _ = turn.told.send(Ok(self.places.place(&turn.key)));
+        self.places.tell(given);
+    }
+}
+
+impl Drop for Returning<'_> {
+    fn drop(&mut self) {
+        let waits = {
+            let mut state = self.place.places.lock();
+            let mut waiting = state.returning.iter();
+            let at = waiting.position(|turn| turn.number == self.number);
+            at.and_then(|at| state.returning.remove(at)).is_some()
+        };
+        if !waits {
+            self.place.is_back();
         }
     }
 }
@@ -305,166 +451,5 @@ pub(super) fn shutting_down() -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on fails
-
-    use super::*;
-
-    fn admission(exports: usize, queued: usize) -> Arc<Admission> {
-        Arc::new(Admission {
-            places: Places::new(exports),
-            max_per_key: 4,
-            max_queued: queued,
-            patience: Duration::from_secs(60),
-        })
-    }
-
-    /// An export of a key that is in the queue when this returns.
-    async fn wait(
-        admission: &Arc<Admission>,
-        key: &'static str,
-    ) -> tokio::task::JoinHandle<Result<Place>> {
-        let before = admission.places.lock().queue.len();
-        let entering = admission.clone();
-        let task = tokio::spawn(async move { entering.enter(key).await });
-        while admission.places.lock().queue.len() == before {
-            tokio::task::yield_now().await;
-        }
-        task
-    }
-
-    fn in_queue(admission: &Admission) -> Vec<(u64, String)> {
-        let state = admission.places.lock();
-        let turns = state.queue.iter();
-        turns.map(|turn| (turn.number, turn.key.clone())).collect()
-    }
-
-    #[tokio::test]
-    async fn a_place_goes_to_the_key_with_the_fewest_exports_and_then_to_who_came_first() {
-        let admission = admission(3, 10);
-        let mut running = Vec::new();
-        for key in ["many", "many", "one"] {
-            running.push(admission.enter(key).await.unwrap());
-        }
-        let mut turns = Vec::new();
-        for key in ["many", "many", "one", "none", "none"] {
-            turns.push(wait(&admission, key).await);
-        }
-        assert!(
-            admission
-                .enter("many")
-                .await
-                .is_err_and(|error| error.kind() == ErrorKind::RateLimited)
-        );
-        let mut order = Vec::new();
-        for _ in 0..5 {
-            let before = in_queue(&admission);
-            drop(running.remove(0));
-            let after = in_queue(&admission);
-            let at = (0..before.len())
-                .find(|&at| after.get(at) != before.get(at))
-                .unwrap();
-            order.push(before[at].1.clone());
-            running.push(turns.remove(at).await.unwrap().unwrap());
-        }
-        assert_eq!(order, ["none", "many", "one", "none", "many"]);
-        drop(running);
-        assert_has_nothing(&admission, 3);
-    }
-
-    fn assert_has_nothing(admission: &Admission, free: usize) {
-        let state = admission.places.lock();
-        assert_eq!(state.free, free);
-        let mut of_keys = state.by_key.values();
-        assert!(of_keys.all(|of_key| of_key.running + of_key.waiting == 0));
-        assert!(state.queue.is_empty());
-    }
-
-    #[tokio::test]
-    async fn of_keys_without_exports_the_one_that_had_least_lately_is_first() {
-        let admission = admission(1, 10);
-        let now = Instant::now();
-        for (key, seconds, before) in [("slow", 100, 0), ("long ago", 100, 600), ("small", 5, 0)] {
-            let then = now.checked_sub(Duration::from_secs(before)).unwrap();
-            let mut state = admission.places.lock();
-            let time = Duration::from_secs(seconds);
-            state.of_key(key).had.add(time, then);
-        }
-        let place = admission.enter("other").await.unwrap();
-        let mut turns = Vec::new();
-        for key in ["slow", "small", "long ago"] {
-            turns.push((key, wait(&admission, key).await));
-        }
-        drop(place);
-        for key in ["long ago", "small", "slow"] {
-            let at = turns.iter().position(|(of, _)| *of == key).unwrap();
-            let (_, turn) = turns.remove(at);
-            drop(turn.await.unwrap().unwrap());
-        }
-        assert_has_nothing(&admission, 1);
-        // What was had long ago is forgotten.
-        let mut state = admission.places.lock();
-        let long_ago = now.checked_sub(Duration::from_secs(3_000)).unwrap();
-        for of_key in state.by_key.values_mut() {
-            of_key.had = Had::default();
-            of_key.had.add(Duration::from_secs(100), long_ago);
-        }
-        state.forget_idle();
-        assert!(state.by_key.is_empty());
-    }
-
-    #[tokio::test]
-    async fn where_the_queue_is_full_the_one_that_would_be_last_is_refused() {
-        let admission = admission(2, 2);
-        let mut running = Vec::new();
-        for key in ["many", "many"] {
-            running.push(admission.enter(key).await.unwrap());
-        }
-        let one = wait(&admission, "one").await;
-        let many = wait(&admission, "many").await;
-        // Of a new one as of the last one in the queue, the new one is refused.
-        assert!(
-            admission
-                .enter("many")
-                .await
-                .is_err_and(|error| error.retry_after().is_some())
-        );
-        let entering = admission.clone();
-        let other = tokio::spawn(async move { entering.enter("other").await });
-        let refused = many.await.unwrap();
-        assert!(refused.is_err_and(|error| error.kind() == ErrorKind::Unavailable));
-        drop(running);
-        for turn in [one, other] {
-            drop(turn.await.unwrap().unwrap());
-        }
-        assert_has_nothing(&admission, 2);
-    }
-
-    #[tokio::test]
-    async fn who_leaves_the_queue_or_its_place_keeps_nothing() {
-        let admission = admission(1, 1);
-        let place = admission.enter("a").await.unwrap();
-        let waiting = wait(&admission, "b").await;
-        assert!(
-            admission
-                .enter("c")
-                .await
-                .is_err_and(|error| error.kind() == ErrorKind::Unavailable)
-        );
-        waiting.abort();
-        assert!(waiting.await.is_err());
-        assert!(in_queue(&admission).is_empty());
-        // One whose turn comes while it leaves gives the place back.
-        let (_, turn) = admission.places.lock().wait("b");
-        drop(turn);
-        drop(place);
-        assert_has_nothing(&admission, 1);
-        let place = admission.enter("a").await.unwrap();
-        let waiting = wait(&admission, "b").await;
-        admission.close();
-        assert!(waiting.await.unwrap().is_err());
-        assert!(admission.enter("a").await.is_err());
-        drop(place);
-        assert_has_nothing(&admission, 1);
-    }
-}
+#[path = "admission_tests.rs"]
+mod tests;

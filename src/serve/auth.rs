@@ -48,7 +48,25 @@ impl Keys {
         let plain = bearer(headers).ok_or_else(no_key)?;
         let hash = KeyHash::of(plain);
         let record = self.find(catalog, hash, client).await?;
-        if let Err(early) = self.rate.check_key(&record.id) {
+        self.check_rate(&record.id)?;
+        Ok(record)
+    }
+
+    /// The key that a ticket was made with, within its rate, by what ClickHouse says of it now: a key that was revoked meanwhile
+    /// opens nothing.
+    pub(super) async fn of_ticket(&self, catalog: &Catalog, id: &str) -> Result<KeyRecord> {
+        self.check_rate(id)?;
+        catalog.find_key_by_id(id).await?.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unauthorized,
+                "the key of the ticket was revoked or has expired: ask for a new one with another key",
+            )
+        })
+    }
+
+    /// Counts a request of a key.
+    fn check_rate(&self, id: &str) -> Result<()> {
+        if let Err(early) = self.rate.check_key(&id.to_owned()) {
             metrics::limit_hit(Limit::RequestsPerMinute);
             let wait = early.wait_time_from(DefaultClock::default().now());
             return Err(Error::new(
@@ -57,7 +75,7 @@ impl Keys {
             )
             .with_retry_after(whole_seconds(wait)));
         }
-        Ok(record)
+        Ok(())
     }
 
     /// The record of a key, remembered or looked up.

@@ -7,13 +7,14 @@
 //! aborted connection.
 
 use std::io::{self, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::body::{QUEUED_CHUNKS, Said, Say};
 use super::encoding::Encoding;
+use super::pace::Compressing;
 use crate::error::{Error, Result};
 
 /// Of zstd: 1 is the fastest of the usual ones.
@@ -28,7 +29,7 @@ const BROTLI_WINDOW: u32 = 20;
 const BROTLI_BUFFER: usize = 64 << 10;
 
 /// Puts a compressor behind `said`, if the encoding has one. It gives up, and lets go of `said`, when nobody takes a chunk
-/// within `stall`.
+/// within `stall`. `compressing` counts its work.
 ///
 /// # Errors
 ///
@@ -37,12 +38,13 @@ pub(super) fn encoded(
     encoding: Encoding,
     said: mpsc::Receiver<Said>,
     stall: Duration,
+    compressing: Compressing,
 ) -> Result<mpsc::Receiver<Said>> {
     let Some(compressor) = Compressor::new(encoding)? else {
         return Ok(said);
     };
     let (sender, receiver) = mpsc::channel(QUEUED_CHUNKS);
-    tokio::spawn(run(compressor, said, sender, stall));
+    tokio::spawn(run(compressor, said, sender, stall, compressing));
     Ok(receiver)
 }
 
@@ -52,6 +54,7 @@ async fn run(
     mut said: mpsc::Receiver<Said>,
     sender: mpsc::Sender<Said>,
     stall: Duration,
+    compressing: Compressing,
 ) {
     // Whether the body took it in time.
     let hand_over = async |said: Said| {
@@ -74,7 +77,10 @@ async fn run(
             // A task that fell silent: so does this one.
             None => return,
         };
-        let bytes = match tokio::task::spawn_blocking(move || compressor.compress(piece)).await {
+        let begun = Instant::now();
+        let compressed = tokio::task::spawn_blocking(move || compressor.compress(piece)).await;
+        compressing.add(begun);
+        let bytes = match compressed {
             Ok(Ok((bytes, same))) => {
                 compressor = same;
                 bytes

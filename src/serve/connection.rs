@@ -4,14 +4,14 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::header::AUTHORIZATION;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -20,6 +20,7 @@ use super::address::Peer;
 use super::body::Body;
 use super::guard::{self, Guard};
 use super::metrics::{self, Limit};
+use super::streams::{Stream as Http2Stream, Streams};
 use super::tls::{self, Tls};
 use super::{Service, respond, router};
 use crate::error::{Error, ErrorKind};
@@ -146,7 +147,7 @@ fn answer(
     }
     Box::pin(async move {
         let response = router::route(&service, request).await;
-        Ok(response.map(|body| body.holding(busy)))
+        Ok(response.map(|body| body.holding(busy, Http2Stream::current())))
     })
 }
 
@@ -203,7 +204,7 @@ async fn serve_http2(
     let mut idleness = guard::Idleness::default();
     let busy = idleness.busy();
     let handler = service_fn(move |request| answer(&service, peer, &busy, request));
-    let connection = http2::Builder::new(TokioExecutor::new())
+    let connection = http2::Builder::new(Streams::new(stall))
         .timer(TokioTimer::new())
         .keep_alive_interval(HTTP2_PING)
         .max_header_list_size(MAX_READ_BYTES as u32)
@@ -216,6 +217,7 @@ async fn serve_http2(
     // to take of the answers before goes out first.
     let mut look = tokio::time::interval(head);
     let mut drained = false;
+    let mut idle = None;
     loop {
         tokio::select! {
             result = connection.as_mut() => return result,
@@ -223,10 +225,18 @@ async fn serve_http2(
                 drained = true;
                 connection.as_mut().graceful_shutdown();
             }
-            _ = look.tick(), if !drained => {
-                if idleness.lasts() {
+            _ = look.tick() => {
+                if !idleness.lasts() {
+                    idle = None;
+                    continue;
+                }
+                if !drained {
                     drained = true;
                     connection.as_mut().graceful_shutdown();
+                }
+                // What is left of them is some slices, whose windows may never open.
+                if idle.get_or_insert_with(Instant::now).elapsed() > stall {
+                    return Ok(());
                 }
             }
         }

@@ -15,24 +15,27 @@ use super::body::{Body, QUEUED_CHUNKS};
 use super::compress;
 use super::encoding::Encoding;
 use super::metrics;
+use super::pace::Compressing;
 use super::precondition::IfNoneMatch;
-use super::pump::pump;
-use super::running::Running;
+use super::pump::{Client, pump};
+use super::running::{self, Running};
+use super::streams::Stream;
+use super::ticket::{self, Asking};
 use crate::catalog::KeyRecord;
 use crate::error::{Error, ErrorKind, Result};
 use crate::export::{Export, ExportId};
 use crate::plan;
 use crate::request::{Asked, ExportRequest, WebsiteId};
 
-/// Answers an export's request, in the order of the contract: key, parameters, the key's websites, the website.
+/// Answers an export's request, in the order of the contract: key, parameters, the key's websites, the website. Where a ticket
+/// stands in the key's place, `id` becomes the one that it names.
 pub(super) async fn export(
     service: &Arc<Service>,
     request: &Request<Incoming>,
     website: WebsiteId,
-    id: &ExportId,
+    id: &mut ExportId,
 ) -> Result<Response<Body>> {
-    let key = service.authenticate(request).await?;
-    let asked = Asked::from_query(website, request.uri().query().unwrap_or(""))?;
+    let Asking { key, asked, ticket } = ticket::asking(service, request, website).await?;
     authorize(&key, asked.request())?;
     let (compression, settle) = (service.config.wire_compression, service.config.settle);
     let website = &asked.request().website;
@@ -47,6 +50,18 @@ pub(super) async fn export(
         Some(_) => IfNoneMatch::read(request.headers())?,
         None => None,
     };
+    match ticket {
+        Some(ticket) if is_head => {
+            let log = &service.export_log;
+            service.tickets.check_unused(log, &ticket).await?;
+        }
+        Some(ticket) => {
+            service.tickets.spend(&service.export_log, &ticket).await?;
+            *id = ticket.export_id;
+        }
+        None => {}
+    }
+    let id = &*id;
     if let Asked::Window(wanted) = &asked
         && is_head
         && part.is_none()
@@ -101,12 +116,19 @@ pub(super) async fn export(
         running.figures(export.rows(), export.resumes());
         Ok((export, first?))
     };
-    let (export, first) = begun.await.inspect_err(|error| running.refused(error))?;
+    let cancelled = running.cancelled();
+    let begun = tokio::select! {
+        begun = begun => begun,
+        () = cancelled => Err(running::cancelled()),
+    };
+    let (export, first) = begun.inspect_err(|error| running.refused(error))?;
     running.first_byte();
     let (sender, receiver) = mpsc::channel(QUEUED_CHUNKS);
     let stall = service.config.stall;
-    tokio::spawn(pump(export, first, sender, running, stall));
-    let encoded = compress::encoded(encoding, receiver, stall)?;
+    let compressing = Compressing::default();
+    let client = Client::new(sender, stall, Stream::current(), compressing.clone());
+    tokio::spawn(pump(export, first, client, running));
+    let encoded = compress::encoded(encoding, receiver, stall, compressing)?;
     let trailers = takes_trailers(request.headers());
     let mut response = headers.on(response, Body::export(encoded, trailers));
     if trailers {

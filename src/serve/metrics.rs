@@ -17,6 +17,7 @@ const FIRST_BYTE: &str = "rowspout_first_byte_seconds";
 const DURATION: &str = "rowspout_export_seconds";
 const RESPONSES: &str = "rowspout_responses_total";
 const QUEUED: &str = "rowspout_exports_queued";
+const LENT: &str = "rowspout_exports_without_place";
 const RESUMES: &str = "rowspout_resumes_total";
 const KILLS: &str = "rowspout_kills_total";
 const CLICKHOUSE_ERRORS: &str = "rowspout_clickhouse_errors_total";
@@ -127,6 +128,11 @@ pub(super) fn queued(by: f64) {
     gauge!(QUEUED).increment(by);
 }
 
+/// Counts an export that lent its place, or has none to take again.
+pub(super) fn lent(by: f64) {
+    gauge!(LENT).increment(by);
+}
+
 /// Counts readings that were taken up again.
 pub(super) fn resumed(times: u32) {
     counter!(RESUMES).increment(times.into());
@@ -182,6 +188,11 @@ impl Metrics {
         describe_counter!(BYTES, Unit::Bytes, "Bytes handed to clients, by format.");
         describe_counter!(RESPONSES, Unit::Count, "Responses by status.");
         describe_gauge!(QUEUED, Unit::Count, "Exports that wait for a place.");
+        describe_gauge!(
+            LENT,
+            Unit::Count,
+            "Exports that run and lent their place, because they wait for their clients."
+        );
         describe_counter!(
             RESUMES,
             Unit::Count,
@@ -249,6 +260,7 @@ impl Metrics {
         );
         gauge!(RUNNING).set(0.0);
         gauge!(QUEUED).set(0.0);
+        gauge!(LENT).set(0.0);
         // What has not happened yet is a nought, so that its first time is seen as an increase.
         for name in [
             RESUMES,

@@ -1,7 +1,7 @@
 //! The service: HTTP in, a body that is polled out.
 //!
 //! In: connections. Out: responses whose bodies are pulled chunk by chunk, so that a slow client holds its export
-//! back. Holds, for each export, two chunks beside what the export itself holds; where the client takes compressed text, a
+//! back, which lends its place to another one meanwhile. Holds, for each export, two chunks beside what the export itself holds; where the client takes compressed text, a
 //! compressor and two more.
 
 mod accept;
@@ -10,6 +10,7 @@ mod admission;
 mod attempts;
 mod auth;
 mod body;
+mod cancel;
 mod claim;
 mod compress;
 mod connection;
@@ -20,6 +21,8 @@ mod guard;
 mod handler;
 mod metrics;
 mod openapi;
+mod pace;
+mod page;
 mod plan;
 mod precondition;
 mod pump;
@@ -28,7 +31,10 @@ mod registry;
 mod respond;
 mod router;
 mod running;
+mod streams;
+mod ticket;
 mod tls;
+mod websites;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,6 +66,8 @@ pub struct Service {
     log: Arc<LogWriter>,
     metrics: metrics::Metrics,
     tls: Option<tls::Tls>,
+    tickets: ticket::Tickets,
+    page: Option<page::Page>,
     draining: AtomicBool,
     /// Whether the grace period is over: what is still running ends with the service.
     aborting: AtomicBool,
@@ -70,7 +78,7 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// The metrics cannot be set up, or the files of `tls_cert` and `tls_key` cannot be used.
+    /// The metrics cannot be set up, there are no random numbers, or the files of `tls_cert` and `tls_key` cannot be used.
     pub fn new(config: Config) -> Result<Arc<Self>> {
         // Before whatever counts.
         let metrics = metrics::Metrics::install()?;
@@ -89,6 +97,8 @@ impl Service {
             log: LogWriter::new(metrics::log_failed),
             metrics,
             tls: config.tls.as_ref().map(tls::Tls::load).transpose()?,
+            tickets: ticket::Tickets::new(&config)?,
+            page: config.page.then(page::Page::new).transpose()?,
             draining: AtomicBool::new(false),
             aborting: AtomicBool::new(false),
             config,

@@ -112,8 +112,14 @@ const MAX_URLS_BYTES: usize = 8 << 20;
 fn longest_url(export: &ExportRequest, max_uri_bytes: usize) -> Result<usize> {
     // Only the instants differ, and only at the window's ends these may have fractions of a second.
     let url = url(export, Range::whole(&export.window).interval);
+    check_length(&url, max_uri_bytes, "of a part")?;
+    Ok(url.len())
+}
+
+/// Fails where a URL that the service gives would be refused by itself, naming its longest parameter.
+pub(super) fn check_length(url: &str, max_uri_bytes: usize, which: &str) -> Result<()> {
     if url.len() <= max_uri_bytes {
-        return Ok(url.len());
+        return Ok(());
     }
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let parameter = query.split('&').max_by_key(|parameter| parameter.len());
@@ -122,7 +128,7 @@ fn longest_url(export: &ExportRequest, max_uri_bytes: usize) -> Result<usize> {
     Err(Error::validation(
         name.clone(),
         format!(
-            "the URL of a part would be longer than {max_uri_bytes} bytes: shorten {name}, or leave it out"
+            "the URL {which} would be longer than {max_uri_bytes} bytes: shorten {name}, or leave it out"
         ),
     ))
 }

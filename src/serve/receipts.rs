@@ -35,24 +35,41 @@ pub(super) async fn receipt(
     id: &str,
 ) -> Result<Response<Body>> {
     let key = service.authenticate(request).await?;
-    if let Some(query) = request.uri().query()
-        && !query.is_empty()
-    {
-        return Err(Error::validation(
+    no_parameters(request, "a receipt")?;
+    answer(&find(service, &key, id).await?)
+}
+
+/// Fails where anything is behind the `?`.
+pub(super) fn no_parameters<B>(request: &Request<B>, what: &str) -> Result<()> {
+    match request.uri().query() {
+        None | Some("") => Ok(()),
+        Some(query) => Err(Error::validation(
             quoted(query.split(['=', '&']).next().unwrap_or_default()),
-            "a receipt has no parameters: leave out what is behind the `?`",
-        ));
+            format!("{what} has no parameters: leave out what is behind the `?`"),
+        )),
     }
+}
+
+/// An export that a key may see.
+///
+/// # Errors
+///
+/// [`ErrorKind::NotFound`] where there is none.
+pub(super) async fn find(service: &Service, key: &KeyRecord, id: &str) -> Result<Found> {
     let found = match service.registry.find(id) {
         Some(found) => Some(found),
         None => service.export_log.find(id).await?,
     };
-    let found = found.filter(|found| may_see(&key, found)).ok_or_else(|| {
+    found.filter(|found| may_see(key, found)).ok_or_else(|| {
         Error::new(
             ErrorKind::NotFound,
             format!("there is no export {id} of this key: take the id from the export's X-Export-Id, and its own key"),
         )
-    })?;
+    })
+}
+
+/// The receipt as an answer.
+pub(super) fn answer(found: &Found) -> Result<Response<Body>> {
     let json = serde_json::to_vec(&found.receipt)
         .map_err(|error| Error::internal("the receipt cannot be written").with_source(error))?;
     Ok(respond::json(json))

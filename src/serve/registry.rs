@@ -4,6 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::watch;
+
 use crate::export_log::{Entry, Found};
 use crate::receipt::{Moment, Receipt, Sha256Hex, Status};
 
@@ -19,6 +21,9 @@ pub(super) struct Figures {
     resumes: AtomicU32,
     version: AtomicU32,
     end: Mutex<Option<End>>,
+    /// Whether somebody wants it to end, and whether it has.
+    cancelled: watch::Sender<bool>,
+    ended: watch::Sender<bool>,
 }
 
 /// How an export ended.
@@ -53,6 +58,11 @@ impl Figures {
         self.resumes.load(Ordering::Relaxed)
     }
 
+    /// Resolves when somebody wants the export to end.
+    pub(super) fn cancelled(&self) -> impl Future<Output = ()> + use<> {
+        is_true(self.cancelled.subscribe())
+    }
+
     fn receipt(&self) -> Receipt {
         let mut receipt = self.begun.clone();
         receipt.rows = self.rows();
@@ -80,6 +90,13 @@ impl Figures {
     }
 }
 
+/// Resolves when it is said so. Never, if nobody can say it any more.
+async fn is_true(mut said: watch::Receiver<bool>) {
+    if said.wait_for(|said| *said).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// All exports that this instance can answer for from memory.
 #[derive(Default)]
 pub(super) struct Registry(Mutex<Exports>);
@@ -103,6 +120,8 @@ impl Registry {
             resumes: AtomicU32::new(0),
             version: AtomicU32::new(0),
             end: Mutex::new(None),
+            cancelled: watch::Sender::new(false),
+            ended: watch::Sender::new(false),
         });
         self.lock().by_id.insert(id, figures.clone());
         figures
@@ -122,6 +141,7 @@ impl Registry {
             sha256,
             at: Moment::now(),
         });
+        figures.ended.send_replace(true);
         let mut exports = self.lock();
         exports.ended.push_back(figures.begun.export_id.clone());
         if exports.ended.len() > REMEMBERED
@@ -139,6 +159,13 @@ impl Registry {
             receipt: figures.receipt(),
             key_id: figures.key_id.clone(),
         })
+    }
+
+    /// Tells an export of this instance to end, if it runs or ended lately; resolves when it has ended.
+    pub(super) fn cancel(&self, id: &str) -> Option<impl Future<Output = ()> + use<>> {
+        let figures = self.lock().by_id.get(id)?.clone();
+        figures.cancelled.send_replace(true);
+        Some(is_true(figures.ended.subscribe()))
     }
 
     /// The states of the exports that run now.

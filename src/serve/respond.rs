@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
@@ -17,9 +17,6 @@ pub(super) const X_EXPORT_ID: HeaderName = HeaderName::from_static("x-export-id"
 
 /// Seconds after which a client that was refused may try again, where nothing better is known.
 pub(super) const RETRY_AFTER_SECONDS: u32 = 5;
-
-/// The methods of every path.
-const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD");
 
 #[derive(Serialize)]
 struct ErrorBody<'a> {
@@ -45,6 +42,7 @@ fn status_and_code(kind: ErrorKind) -> (StatusCode, &'static str) {
         ErrorKind::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
         ErrorKind::NotFound => (StatusCode::NOT_FOUND, "not_found"),
         ErrorKind::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+        ErrorKind::Cancelled => (StatusCode::CONFLICT, "cancelled"),
         ErrorKind::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
         ErrorKind::Unavailable | ErrorKind::Damaged => {
             (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
@@ -85,9 +83,6 @@ pub(super) fn error(error: &Error, id: &ExportId) -> Response<Body> {
     match error.kind() {
         ErrorKind::Unauthorized => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        ErrorKind::MethodNotAllowed => {
-            headers.insert(ALLOW, ALLOWED);
         }
         ErrorKind::RateLimited | ErrorKind::Unavailable | ErrorKind::Damaged => {
             headers.insert(RETRY_AFTER, retry_after(error).into());

@@ -5,14 +5,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::admission::shutting_down;
 use super::body::Body;
 use super::metrics::Limit;
-use super::{Service, handler, metrics, openapi, plan, receipts, respond};
+use super::{
+    Service, cancel, handler, metrics, openapi, plan, receipts, respond, ticket, websites,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::export::ExportId;
 use crate::request::WebsiteId;
@@ -22,8 +24,11 @@ const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where a request goes.
 enum Route {
+    Page,
+    Websites,
     Export(WebsiteId),
     Plan(WebsiteId),
+    Tickets(WebsiteId),
     Receipt(String),
     Healthz,
     Readyz,
@@ -31,9 +36,26 @@ enum Route {
     OpenApi,
 }
 
+impl Route {
+    /// The methods that are possible there, as the `Allow` header has them.
+    fn methods(&self) -> &'static str {
+        match self {
+            Self::Tickets(_) => "POST",
+            Self::Receipt(_) => "GET, HEAD, DELETE",
+            _ => "GET, HEAD",
+        }
+    }
+
+    fn allows(&self, method: &Method) -> bool {
+        self.methods()
+            .split(", ")
+            .any(|name| name == method.as_str())
+    }
+}
+
 /// Answers one request, whatever happens.
 pub(super) async fn route(service: &Arc<Service>, request: Request<Incoming>) -> Response<Body> {
-    let id = match ExportId::random() {
+    let mut id = match ExportId::random() {
         Ok(id) => id,
         Err(error) => {
             tracing::error!(%error, "no id for a request");
@@ -42,7 +64,8 @@ pub(super) async fn route(service: &Arc<Service>, request: Request<Incoming>) ->
             return response;
         }
     };
-    let response = match dispatch(service, &request, &id).await {
+    let dispatched = dispatch(service, &request, &mut id).await;
+    let mut response = match dispatched {
         Ok(response) => respond::common(response, &id),
         Err(error) => {
             metrics::failed(&error);
@@ -57,6 +80,12 @@ pub(super) async fn route(service: &Arc<Service>, request: Request<Incoming>) ->
             respond::error(&error, &id)
         }
     };
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED
+        && let Ok(route) = path(service, request.uri().path())
+    {
+        let methods = HeaderValue::from_static(route.methods());
+        response.headers_mut().insert(ALLOW, methods);
+    }
     metrics::responded(response.status().as_u16());
     response
 }
@@ -64,7 +93,7 @@ pub(super) async fn route(service: &Arc<Service>, request: Request<Incoming>) ->
 async fn dispatch(
     service: &Arc<Service>,
     request: &Request<Incoming>,
-    id: &ExportId,
+    id: &mut ExportId,
 ) -> Result<Response<Body>> {
     let uri = request.uri();
     let max_uri_bytes = service.config.max_uri_bytes;
@@ -93,25 +122,36 @@ async fn dispatch(
         ));
     }
     one_host(request)?;
-    let route = path(uri.path())?;
+    let route = path(service, uri.path())?;
     if matches!(route, Route::Export(_)) && request.version() < Version::HTTP_11 {
         return Err(Error::new(
             ErrorKind::BadRequest(505),
             "HTTP/1.0 cannot show where a body was cut: use HTTP/1.1 (nginx: `proxy_http_version 1.1`)",
         ));
     }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+    let method = request.method();
+    if !route.allows(method) {
         return Err(Error::new(
             ErrorKind::MethodNotAllowed,
             format!(
-                "{} is not possible here: use GET or HEAD",
-                short(request.method().as_str())
+                "{} is not possible here: use {}",
+                short(method.as_str()),
+                route.methods().replace(", ", " or ")
             ),
         ));
     }
     match route {
+        Route::Page => service
+            .page
+            .as_ref()
+            .map_or_else(|| Err(nothing_here()), |page| Ok(page.answer())),
+        Route::Websites => websites::websites(service, request).await,
         Route::Export(website) => handler::export(service, request, website, id).await,
         Route::Plan(website) => plan::plan(service, request, website, id).await,
+        Route::Tickets(website) => ticket::issue(service, request, website).await,
+        Route::Receipt(of) if method == Method::DELETE => {
+            cancel::cancel(service, request, &of).await
+        }
         Route::Receipt(of) => receipts::receipt(service, request, &of).await,
         Route::Healthz => Ok(text("ok\n")),
         Route::Readyz => readyz(service).await,
@@ -142,8 +182,10 @@ fn one_host<B>(request: &Request<B>) -> Result<()> {
     ))
 }
 
-fn path(path: &str) -> Result<Route> {
+fn path(service: &Service, path: &str) -> Result<Route> {
     match path {
+        "/" if service.page.is_some() => return Ok(Route::Page),
+        "/api/websites" => return Ok(Route::Websites),
         "/healthz" => return Ok(Route::Healthz),
         "/readyz" => return Ok(Route::Readyz),
         "/metrics" => return Ok(Route::Metrics),
@@ -156,14 +198,16 @@ fn path(path: &str) -> Result<Route> {
     {
         return Ok(Route::Receipt(id));
     }
-    of_website(path).ok_or_else(|| {
-        Error::new(
-            ErrorKind::NotFound,
-            "there is nothing at this path: exports are at /api/websites/{id}/export, where {id} is site_ and \
-             1 to 64 of A-Za-z0-9_-, their plans at /api/websites/{id}/export/plan, and their receipts at \
-             /api/exports/{export_id}",
-        )
-    })
+    of_website(path).ok_or_else(nothing_here)
+}
+
+fn nothing_here() -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        "there is nothing at this path: exports are at /api/websites/{id}/export, where {id} is site_ and \
+         1 to 64 of A-Za-z0-9_-, their plans at /api/websites/{id}/export/plan, and their receipts at \
+         /api/exports/{export_id}",
+    )
 }
 
 fn of_website(path: &str) -> Option<Route> {
@@ -172,6 +216,7 @@ fn of_website(path: &str) -> Option<Route> {
     match rest {
         "export" => Some(Route::Export(website)),
         "export/plan" => Some(Route::Plan(website)),
+        "export/tickets" => Some(Route::Tickets(website)),
         _ => None,
     }
 }

@@ -2,6 +2,7 @@
 //! those that run at once. However it ends, dropping this says so, once and to everyone.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
@@ -11,10 +12,10 @@ use super::admission::Place;
 use super::metrics::{self, Limit, Measured, Outcome};
 use super::registry::Figures;
 use super::respond;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::export::ExportId;
 use crate::receipt::{Receipt, Sha256Hex, Status};
-use crate::request::ExportRequest;
+use crate::request::{ExportRequest, Format};
 
 /// An export that runs. Dropped without a word it is one whose client left.
 pub(super) struct Running {
@@ -25,7 +26,9 @@ pub(super) struct Running {
     end: Ended,
     /// Whether ClickHouse has nothing more to do for it.
     proved: bool,
-    _place: Place,
+    /// Whether it holds so little that it may do so without a place: Parquet keeps a row group.
+    lends: bool,
+    place: Place,
 }
 
 /// How an export ended.
@@ -61,7 +64,8 @@ impl Running {
             measured: Measured::begin(request.format),
             end: Ended::Left,
             proved: false,
-            _place: place,
+            lends: request.format != Format::Parquet,
+            place,
         }
     }
 
@@ -86,8 +90,18 @@ impl Running {
         self.end = Ended::Failed(Outcome::Refused, respond::code(error));
     }
 
+    /// Resolves when somebody wants it to end.
+    pub(super) fn cancelled(&self) -> impl Future<Output = ()> + use<> {
+        self.figures.cancelled()
+    }
+
     /// The export failed behind its first byte.
     pub(super) fn aborted(&mut self, error: &Error) {
+        if error.kind() == ErrorKind::Cancelled {
+            self.end = Ended::Failed(Outcome::Left, respond::code(error));
+            tracing::info!(export = %self.id, rows = self.figures.rows(), bytes = self.figures.bytes(), "the export was cancelled");
+            return;
+        }
         self.end = Ended::Failed(Outcome::Aborted, respond::code(error));
         metrics::failed(error);
         let error: &dyn std::error::Error = error;
@@ -102,14 +116,45 @@ impl Running {
         metrics::limit_hit(Limit::StallSeconds);
     }
 
+    /// It waits for its client, and others may have its place.
+    pub(super) fn lend(&mut self) {
+        if self.may_lend() {
+            self.place.lend();
+        }
+    }
+
+    /// Whether it has a place that it may lend.
+    pub(super) fn may_lend(&self) -> bool {
+        self.lends && !self.place.is_lent()
+    }
+
+    /// Whether it lent its place.
+    pub(super) fn has_lent(&self) -> bool {
+        self.place.is_lent()
+    }
+
+    /// It has work to do, for which it waits so long for a place and no longer.
+    pub(super) async fn take_again(&mut self, patience: Duration) {
+        self.place.take_again(patience).await;
+    }
+
     /// The end is proved; it only has to be taken.
     pub(super) fn proved(mut self, sha256: Sha256Hex) -> Ending {
         self.proved = true;
+        self.lend();
         Ending {
             running: self,
             sha256,
         }
     }
+}
+
+/// What the client of an export is told that somebody ended.
+pub(super) fn cancelled() -> Error {
+    Error::new(
+        ErrorKind::Cancelled,
+        "the export was cancelled: ask for it again if that was a mistake",
+    )
 }
 
 impl Drop for Running {
@@ -185,6 +230,11 @@ impl Ending {
     /// The client took nothing for too long, so near the end.
     pub(super) fn stalled(mut self) {
         self.running.stalled();
+    }
+
+    /// Somebody ended the export, so near the end.
+    pub(super) fn cancelled(mut self) {
+        self.running.aborted(&cancelled());
     }
 
     /// The connection takes the end: the export is complete. Gives the trailers, which only go to clients that asked for them.

@@ -80,6 +80,7 @@ async fn a_clickhouse_as_it_should_be_passes() {
         "export of nothing",
         "log of exports",
         "ending queries",
+        "counts: the projection quarter_hours",
         "parts",
     ] {
         checked.expect("ok", &[url, about]);
@@ -233,6 +234,20 @@ async fn parts_that_lie_over_each_other_are_told_until_they_are_merged() {
     )
     .await;
     Checked::at(&database.config).expect("ok", &["parts: 2 in 2 partitions"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_whose_rows_are_not_counted_is_told_with_what_that_costs() {
+    let database = database().await;
+    let drop = "ALTER TABLE events DROP PROJECTION quarter_hours";
+    database.client.query(drop).execute().await.expect(drop);
+    let checked = Checked::at(&database.config);
+    assert_eq!(checked.code, 0);
+    checked.expect("warning", &["counts", "no ETags", "rowspout schema apply"]);
+    rowspout::schema::apply(&database.config)
+        .await
+        .expect("tables");
+    Checked::at(&database.config).expect("ok", &["counts: the projection"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -404,4 +419,5 @@ async fn the_view_that_the_schemas_readme_shows_passes() {
     let checked = Checked::of(command.env("ROWSPOUT_EVENTS_TABLE", "hits_for_rowspout"));
     checked.expect("ok", &["table hits_for_rowspout", "View"]);
     checked.expect("ok", &["export of nothing"]);
+    checked.expect("ok", &["counts: ", "is a View"]);
 }

@@ -363,6 +363,7 @@ async fn more_exports_than_allowed_are_refused_with_a_time_to_retry() {
     let database = traffic(2_000_000).await;
     let mut settings = config(&database.config);
     settings.max_exports = 1;
+    settings.max_open_exports = 1;
     settings.max_queued = 0;
     let service = TestService::start_with(settings).await;
     let mut stream = TcpStream::connect(service.address)

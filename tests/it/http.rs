@@ -322,7 +322,7 @@ async fn keys_websites_and_paths_are_checked_in_the_contracts_order() {
 
     // Path before method before key.
     for path in [
-        "/",
+        "/page",
         "/api/websites/site_a",
         "/api/websites/abc/export",
         "/api/websites/site_a/export/",

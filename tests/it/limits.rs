@@ -45,6 +45,7 @@ async fn exports_wait_in_a_queue_with_a_bound_and_go_on_in_their_turn() {
     let database = traffic(2_000_000).await;
     let mut settings = config(&database.config);
     settings.max_exports = 1;
+    settings.max_open_exports = 1;
     settings.max_queued = 1;
     settings.queue = Duration::from_secs(60);
     let service = TestService::start_with(settings).await;
@@ -104,6 +105,7 @@ async fn the_patience_of_the_queue_ends_with_a_time_to_retry() {
     let database = traffic(2_000_000).await;
     let mut settings = config(&database.config);
     settings.max_exports = 1;
+    settings.max_open_exports = 1;
     settings.queue = Duration::from_secs(1);
     let service = TestService::start_with(settings).await;
     let (_running, _) = service.begin_export(&service.key, LONG).await;
@@ -111,6 +113,61 @@ async fn the_patience_of_the_queue_ends_with_a_time_to_retry() {
     let answer = export(&service, &service.key, SHORT).await;
     assert_refused(&answer, 503, "unavailable", "within 1 s");
     assert!((1..5).contains(&asked.elapsed().as_secs()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exports_that_wait_for_their_clients_lend_their_places_up_to_a_bound() {
+    let database = traffic(2_000_000).await;
+    let mut settings = config(&database.config);
+    settings.max_exports = 1;
+    settings.max_open_exports = 3;
+    settings.queue = Duration::from_secs(60);
+    let service = TestService::start_with(settings).await;
+    let other = second_key(&database).await;
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        // Each waits in the queue until the one before waits for its client.
+        slow.push(service.begin_export(&service.key, LONG).await);
+        let small = export(&service, &other, SHORT).await;
+        assert!(small.status == 200 && small.body.is_ok(), "{small:?}");
+    }
+    slow.push(service.begin_export(&service.key, LONG).await);
+    for (_, id) in &slow {
+        let receipt = service.get(&format!("/api/exports/{id}")).await.text();
+        assert!(receipt.contains("\"running\""), "{receipt}");
+    }
+    // More must not be open: the next one waits, for all that its key has nothing.
+    let next = tokio::time::timeout(Duration::from_secs(2), export(&service, &other, SHORT)).await;
+    assert!(next.is_err(), "{next:?}");
+    slow.pop();
+    assert_eq!(export(&service, &other, SHORT).await.status, 200);
+    // Once its client takes something, an export goes on, beside another one that works.
+    let busy = export(&service, &other, LONG);
+    let (mut stream, id) = slow.remove(0);
+    let mut rest = Vec::new();
+    let (busy, read) = tokio::join!(busy, stream.read_to_end(&mut rest));
+    assert!(read.is_ok() && rest.ends_with(b"0\r\n\r\n"), "it was cut");
+    let whole = busy.body.expect("a whole file");
+    let receipt = service.get(&format!("/api/exports/{id}")).await.text();
+    let receipt: serde_json::Value = serde_json::from_str(&receipt).expect("JSON");
+    assert_eq!(receipt["status"], "complete");
+    assert_eq!(receipt["bytes"], whole.len());
+    assert_eq!(receipt["sha256"], crate::receipts::sha256(&whole));
+}
+
+/// Parquet keeps a row group, and Parquet files of slow clients would be too much.
+#[tokio::test(flavor = "multi_thread")]
+async fn exports_that_hold_much_keep_their_places() {
+    let database = traffic(2_000_000).await;
+    let mut settings = config(&database.config);
+    settings.max_exports = 1;
+    settings.queue = Duration::from_secs(1);
+    let service = TestService::start_with(settings).await;
+    let _slow = service
+        .begin_export(&service.key, &format!("{LONG}&format=parquet"))
+        .await;
+    let answer = export(&service, &service.key, SHORT).await;
+    assert_refused(&answer, 503, "unavailable", "within 1 s");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -268,6 +325,23 @@ async fn an_http2_connection_without_requests_is_closed_and_one_with_an_export_i
     assert!(body.is_ok_and(|body| body.to_bytes().len() > 1_000_000));
 }
 
+/// A client that lost the answer's length on its way waits for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_kept_and_not_used_is_closed() {
+    let database = traffic(1_000).await;
+    let mut settings = config(&database.config);
+    settings.head = Duration::from_secs(1);
+    let service = TestService::start_with(settings).await;
+    let request = format!(
+        "GET /api/websites/site_demo/export?{LONG} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+        service.key
+    );
+    let answer = service.raw(request.repeat(2).as_bytes()).await;
+    let answer = String::from_utf8_lossy(&answer);
+    assert_eq!(answer.matches("HTTP/1.1 200").count(), 2, "{answer}");
+    assert!(answer.ends_with("\r\n0\r\n\r\n"), "{answer}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_is_told_to_stop_says_so_first_and_refuses_what_is_new() {
     let database = traffic(2_000_000).await;
@@ -339,6 +413,7 @@ async fn what_waits_in_the_queue_is_told_that_the_service_stops() {
     let database = traffic(2_000_000).await;
     let mut settings = config(&database.config);
     settings.max_exports = 1;
+    settings.max_open_exports = 1;
     settings.queue = Duration::from_secs(60);
     settings.grace = Duration::from_secs(5);
     let mut service = TestService::start_with(settings).await;
@@ -376,7 +451,7 @@ fn a_limit_that_makes_no_sense_is_refused_by_name() {
         )*};
     }
     check! {
-        max_exports: 0, max_exports_per_key: 0, max_queued: 1_000_000, queue_seconds: 0, max_connections: 0,
+        max_exports: 0, max_open_exports: 31, max_exports_per_key: 0, max_queued: 1_000_000, queue_seconds: 0, max_connections: 0,
         max_uri_bytes: 10, max_header_bytes: 1 << 20, requests_per_minute: 0, head_seconds: 0, stall_seconds: 0,
         grace_seconds: 0, drain_seconds: u64::MAX, heartbeat_seconds: 0, max_query_seconds: 0,
     }
@@ -402,6 +477,7 @@ async fn a_client_that_takes_nothing_loses_its_export_and_its_place() {
     let database = traffic(2_000_000).await;
     let mut settings = config(&database.config);
     settings.max_exports = 1;
+    settings.max_open_exports = 1;
     settings.stall = Duration::from_secs(1);
     let service = TestService::start_with(settings).await;
     let (stalled, id) = service.begin_export(&service.key, LONG).await;
@@ -422,6 +498,7 @@ async fn an_http2_client_that_does_not_take_the_end_loses_its_place_too() {
     let database = traffic(2_000).await;
     let mut settings = config(&database.config);
     settings.max_exports = 1;
+    settings.max_open_exports = 1;
     settings.stall = Duration::from_secs(1);
     let service = TestService::start_with(settings).await;
     let client = Client::builder(TokioExecutor::new())

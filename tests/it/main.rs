@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failing test may panic
 
 mod asked;
+mod cancel;
 mod catalog;
 mod check;
 mod cli;
@@ -24,6 +25,7 @@ mod limits;
 mod load;
 mod metrics;
 mod openapi;
+mod page;
 mod plan;
 mod pull;
 mod real_traffic;
@@ -35,6 +37,7 @@ mod secrets;
 mod settings;
 mod shell;
 mod support;
+mod tickets;
 mod tls;
 mod users;
 mod values;

@@ -84,6 +84,7 @@ async fn what_happens_is_counted() {
     view.execute().await.expect("a view");
     let settings = [
         ("ROWSPOUT_MAX_EXPORTS", "1"),
+        ("ROWSPOUT_MAX_OPEN_EXPORTS", "1"),
         ("ROWSPOUT_MAX_EXPORTS_PER_KEY", "2"),
         ("ROWSPOUT_QUEUE_SECONDS", "1"),
         ("ROWSPOUT_MAX_URI_BYTES", "600"),
@@ -110,6 +111,9 @@ async fn what_happens_is_counted() {
         .await
         .expect("some of it");
     assert_eq!(serving.metric("rowspout_exports_running").await, 1.0);
+    // It waits for its client.
+    let without = "rowspout_exports_without_place";
+    serving.becomes(without, 1.0).await;
     let waiting = http.open(http.head("GET", &target, "").as_bytes()).await;
     serving.becomes("rowspout_exports_queued", 1.0).await;
     assert_eq!(http.get(day).await.status, 429);
@@ -122,6 +126,7 @@ async fn what_happens_is_counted() {
     serving.becomes(left, 1.0).await;
     serving.becomes("rowspout_kills_total", 1.0).await;
     serving.becomes("rowspout_exports_running", 0.0).await;
+    assert_eq!(serving.metric(without).await, 0.0);
 
     let wrong = "GET /api/websites/site_demo/export HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
                  Authorization: Bearer wrong\r\n\r\n";

@@ -15,6 +15,8 @@ const RANGE: &str = "start_date=2026-01-01&end_date=2026-01-02";
 const EXPORT: &str = "/api/websites/{id}/export";
 const PLAN: &str = "/api/websites/{id}/export/plan";
 const RECEIPT: &str = "/api/exports/{export_id}";
+const TICKETS: &str = "/api/websites/{id}/export/tickets";
+const WEBSITES: &str = "/api/websites";
 
 /// Headers of HTTP itself, which no description names.
 const OF_HTTP: [&str; 5] = [
@@ -181,14 +183,29 @@ async fn answers_are_as_the_service_describes_them() {
         )
         .await;
         send(EXPORT, method, &target, "Authorization: Bearer x\r\n").await;
-        for path in ["/healthz", "/readyz", "/metrics", "/openapi.json"] {
+        assert_eq!(send(WEBSITES, method, WEBSITES, "").await.status, 200);
+        send(WEBSITES, method, "/api/websites?x=1", "").await;
+        send(WEBSITES, method, WEBSITES, "Authorization: Bearer x\r\n").await;
+        for path in ["/", "/healthz", "/readyz", "/metrics", "/openapi.json"] {
             assert_eq!(send(path, method, path, "").await.status, 200);
             send(path, method, &format!("{path}?{}", "a".repeat(9_000)), "").await;
             let large = format!("X-A: {}\r\n", "a".repeat(40_000));
             send(path, method, path, &large).await;
         }
     }
+    let tickets = target.replace("/export?", "/export/tickets?");
+    let issued = send(TICKETS, "POST", &tickets, "").await;
+    assert_eq!(issued.status, 200);
+    send(TICKETS, "POST", &format!("{tickets}&x=1"), "").await;
+    send(TICKETS, "POST", &tickets.replace("demo", "nowhere"), "").await;
+    send(TICKETS, "POST", &tickets, "Authorization: Bearer x\r\n").await;
+    send(TICKETS, "POST", &tickets, "Content-Length: 1\r\n").await;
+    let ended = send(RECEIPT, "DELETE", &format!("/api/exports/{id}"), "").await;
+    assert_eq!(ended.status, 200);
+    send(RECEIPT, "DELETE", &format!("/api/exports/{id}?x=1"), "").await;
     for (path, target) in [
+        ("/", "/"),
+        (WEBSITES, WEBSITES),
         (EXPORT, target.as_str()),
         (PLAN, "/api/websites/site_demo/export/plan"),
         (RECEIPT, &format!("/api/exports/{id}")),
@@ -200,6 +217,18 @@ async fn answers_are_as_the_service_describes_them() {
         assert_eq!(send(path, "POST", target, "").await.status, 405);
         assert_eq!(send(path, "GET", target, "no header\r\n").await.status, 400);
     }
+
+    let url: Value = serde_json::from_slice(&issued.body).expect("JSON");
+    let url = url["url"].as_str().expect("a URL");
+    let bare = Http::new(&format!("http://{}", service.address), "");
+    for (method, status) in [("HEAD", 200), ("GET", 200), ("HEAD", 401), ("GET", 401)] {
+        let answer = bare.send(bare.head(method, url, "").as_bytes()).await;
+        assert_eq!(answer.status, status);
+        document.check(EXPORT, method, &answer);
+    }
+    let both = http.get(url).await;
+    assert_eq!(both.status, 400);
+    document.check(EXPORT, "GET", &both);
 
     let narrow = Catalog::new(&database.config);
     let narrow = narrow.create_key(&["site_demo".to_owned()], "").await;
@@ -276,14 +305,14 @@ async fn json_exports_have_the_keys_that_are_described_and_every_path_is() {
     }
     // A path that is described is there, and nothing around it is.
     let paths = document["paths"].as_object().expect("paths");
-    assert_eq!(paths.len(), 7);
+    assert_eq!(paths.len(), 10);
     for path in paths.keys() {
         let path = path
             .replace("{id}", "site_demo")
             .replace("{export_id}", &format!("exp_{}", "0".repeat(32)));
-        let other = service.send(Method::POST, &path, None).await;
+        let other = service.send(Method::PUT, &path, None).await;
         assert_eq!(other.status, 405, "{path}");
-        let beyond = service.send(Method::POST, &format!("{path}x"), None).await;
+        let beyond = service.send(Method::PUT, &format!("{path}x"), None).await;
         assert_eq!(beyond.status, 404, "{path}");
     }
 }

@@ -22,7 +22,7 @@ use crate::support::{Http, OwnEngine, TestDatabase};
 
 const RANGE: &str = "start_date=2026-01-01&end_date=2026-03-31&include_bots=true";
 
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     Sha256::digest(bytes)
         .iter()

@@ -136,6 +136,7 @@ async fn a_client_that_takes_nothing_gives_its_place_back() {
         .unwrap();
     let mut settings = config(&database.config);
     settings.max_exports = 1;
+    settings.max_open_exports = 1;
     settings.stall = Duration::from_secs(1);
     let service = TestService::start_with(settings).await;
     let socket = TcpSocket::new_v4().unwrap();

@@ -7,13 +7,14 @@ use rowspout::config::{Config, Layer};
 const SAMPLE: &str = include_str!("../../deploy/rowspout.toml");
 
 /// What has no default that could stand in a file.
-const WITHOUT_DEFAULT: [&str; 8] = [
+const WITHOUT_DEFAULT: [&str; 9] = [
     "clickhouse_password",
     "clickhouse_user",
     "libchdb",
     "log_password",
     "log_user",
     "parallel",
+    "ticket_secret",
     "tls_cert",
     "tls_key",
 ];

@@ -196,6 +196,7 @@ async fn a_client_over_tls_that_takes_nothing_loses_its_export() {
     let certificate = Certificate::new();
     let mut settings = config(&database.config);
     settings.max_exports = 1;
+    settings.max_open_exports = 1;
     settings.stall = Duration::from_secs(1);
     settings.tls = Some(certificate.files());
     let service = TestService::start_with(settings).await;

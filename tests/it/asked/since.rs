@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::FORMATS;
 use super::oracle::{by_sql, of_file};
+use crate::faults::random::Random;
 use crate::support::TestDatabase;
 use crate::support::command::rowspout;
 use crate::support::insert::{self, Event, database};
@@ -251,6 +252,71 @@ async fn rows_that_became_visible_too_late_are_counted_once_by_the_next_export()
     // From the one before they are late again: it has not counted them.
     assert_eq!(run(&second).await.1, 2);
     assert_eq!(run("beginning").await.0, 114);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_random_inserts_each_export_has_what_is_new_and_counts_what_is_late() {
+    let database = with_site().await;
+    let service = TestService::start_with(settings(&database)).await;
+    let mut random = Random::of(20_261_125, 0);
+    // Stamped now, about as long ago as is waited for, and long ago; the last ones are too old to be noticed.
+    let agos = [
+        0,
+        0,
+        0,
+        300,
+        900,
+        1_000,
+        1_100,
+        2_000,
+        HOUR,
+        47 * HOUR,
+        49 * HOUR,
+    ];
+    let mut since = "beginning".to_owned();
+    let (mut exported, mut all_late, mut inserted) = (0, 0, 0);
+    for _ in 0..15 {
+        let before = inserted;
+        for _ in 0..random.below(6) {
+            let (ago, rows) = (random.one_of(&agos), 1 + random.below(40));
+            insert_stamped(&database, inserted, rows, ago).await;
+            inserted += 1_000;
+        }
+        if random.below(2) == 0 {
+            settled(&database).await;
+        }
+        let query = format!("since={since}&format=ndjson&fields=visitor_id");
+        let answer = service.export("site_a", &query).await;
+        let watermark = next(&answer);
+        let stamped = |from: i64, to: i64| {
+            format!(
+                "toUnixTimestamp64Milli(ingested_at) > {from} AND toUnixTimestamp64Milli(ingested_at) <= {to}"
+            )
+        };
+        let (after, until) = match since.as_str() {
+            "beginning" => (0, up_to(&watermark)),
+            since => (up_to(since), up_to(&watermark)),
+        };
+        let expected = by_sql(&database, "site_a", &["visitor_id"], &stamped(after, until)).await;
+        exported += expected.len();
+        let expected_late = match since.as_str() {
+            "beginning" => Vec::new(),
+            _ => {
+                let late = stamped(after - 48 * HOUR, after);
+                let late = format!("{late} AND event_id >= {before}");
+                by_sql(&database, "site_a", &["visitor_id"], &late).await
+            }
+        };
+        assert_eq!(late(&answer), expected_late.len() as u64, "{query}");
+        all_late += expected_late.len();
+        let file = answer.body.expect("whole");
+        assert!(
+            of_file("ndjson", &file, &["visitor_id"]) == expected,
+            "{query}"
+        );
+        since = watermark;
+    }
+    assert!(exported > 100 && all_late > 50, "{exported} {all_late}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

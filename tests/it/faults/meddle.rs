@@ -19,7 +19,7 @@ pub(crate) enum Stop {
 }
 
 /// How long a stream that stops for good is kept open, longer than anybody waits.
-const FOR_GOOD: Duration = Duration::from_secs(100);
+const FOR_GOOD: Duration = Duration::from_secs(250);
 
 /// An answer on its way, with the byte at which something happens.
 pub(crate) struct Answer<'a> {

@@ -10,7 +10,7 @@ mod lane;
 mod meddle;
 mod plan;
 mod proxy;
-mod random;
+pub(crate) mod random;
 mod world;
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use rowspout::cursor::WireCompression;
 
 use self::judge::Outcome;
 use self::lane::Lane;
-use self::plan::{End, Fault, Kind};
+use self::plan::{End, Fault, Kind, Spot};
 use self::world::World;
 
 /// Faults that are played where nobody says how many.
@@ -146,6 +146,17 @@ async fn check_the_judge(world: &Arc<World>) {
     }
 }
 
+/// An answer whose `Transfer-Encoding` was garbled on its way lasts until its connection is closed, which is done to one that is
+/// kept and not used. The client gets the chunks' sizes as a part of the file, and only the receipt tells.
+async fn check_lost_framing(world: &Arc<World>) {
+    let mut lane = Lane::new(world, 1).await;
+    let mut fault = Fault::behind_rowspout(Kind::Garble(1));
+    let at = lane.header(&fault.export, "transfer-encoding").await;
+    fault.spot = Spot::Head(at);
+    let outcome = lane.play(&fault).await;
+    assert_eq!(outcome, Ok((Outcome::Receipt, true)));
+}
+
 /// A visitor's text that looks like an error makes the client leave a query before its checksum. What was garbled in front of it
 /// must not be in a file.
 async fn check_texts_like_errors(world: &Arc<World>) {
@@ -189,9 +200,12 @@ async fn whatever_breaks_leaves_the_whole_file_or_a_failure_that_is_seen() {
         None => 0..setting("ROWSPOUT_FAULTS").unwrap_or(DEFAULT_FAULTS),
     };
     let world = Arc::new(World::new().await);
-    check_the_judge(&world).await;
-    check_the_moment(&world).await;
-    check_texts_like_errors(&world).await;
+    tokio::join!(
+        check_the_judge(&world),
+        check_the_moment(&world),
+        check_texts_like_errors(&world),
+        check_lost_framing(&world),
+    );
     let (killing, others): (Vec<_>, Vec<_>) = numbers
         .map(|number| Fault::of(seed, number))
         .partition(|fault| fault.kind == Kind::Kill);

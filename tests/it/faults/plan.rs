@@ -366,7 +366,7 @@ fn kind(number: u64, random: &mut Random) -> (End, Kind, bool) {
     let kind = match name {
         "fin" => Kind::Fin,
         "rst" => Kind::Rst,
-        "stall" => Kind::Stall(500 + random.below(2_500)),
+        "stall" => Kind::Stall(500 + random.below(5_500)),
         "trickle" => Kind::Trickle,
         "garble" | "garble zstd" => Kind::Garble(random.one_of(&[1, 2, 4, 0x20, 0x80, 0xff])),
         "polite" => Kind::Polite,

@@ -305,7 +305,11 @@ async fn exchange(
     upstream: &mut Option<Upstream>,
     shared: &Shared,
 ) -> Result<(), Stop> {
-    let request = request(client).await?;
+    let request = tokio::select! {
+        request = request(client) => request?,
+        // Nothing is asked any more, and who waits for the connection's end must see it.
+        () = closed(upstream) => return Err(Stop::Fin),
+    };
     let asked = shared.board.asked(&request);
     let fault = asked.play.as_ref().map(|play| &play.fault);
     let spot = fault.map(|fault| fault.spot);
@@ -343,6 +347,14 @@ async fn exchange(
         None => pass(client, to_client, open, head, &asked, shared).await?,
     }
     Ok(())
+}
+
+/// Waits until a connection that is kept is closed behind.
+async fn closed(upstream: &mut Option<Upstream>) {
+    match upstream {
+        Some(open) => while matches!(open.reader.fill().await, Ok(1..)) {},
+        None => std::future::pending().await,
+    }
 }
 
 /// A whole request as it came.

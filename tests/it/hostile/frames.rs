@@ -30,6 +30,7 @@ const STATUS_200: u8 = 0x88;
 #[derive(Debug)]
 pub(super) struct Frame {
     pub(super) kind: u8,
+    pub(super) flags: u8,
     pub(super) stream: u32,
     pub(super) payload: Vec<u8>,
 }
@@ -102,11 +103,12 @@ pub(super) fn text(block: &mut Vec<u8>, text: &str) {
 pub(super) async fn next(stream: &mut (impl AsyncRead + Unpin)) -> Option<Frame> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).await.ok()?;
-    let [a, b, c, kind, _, ref number @ ..] = head;
+    let [a, b, c, kind, flags, ref number @ ..] = head;
     let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
     stream.read_exact(&mut payload).await.ok()?;
     Some(Frame {
         kind,
+        flags,
         stream: u32::from_be_bytes(*number) & 0x7fff_ffff,
         payload,
     })

@@ -268,7 +268,6 @@ async fn paths_methods_and_hosts_lead_nowhere_else() {
         "/api/exports/exp_0000000000000000000000000000000G",
         "/api/exports/../websites/site_demo/export",
         "*",
-        "http://x",
         "http://x/../healthz",
     ] {
         cases.push(case(path, of(path), &[404]));
@@ -276,6 +275,7 @@ async fn paths_methods_and_hosts_lead_nowhere_else() {
     for (path, status) in [
         // Whatever host a request names: there is only this one.
         ("http://elsewhere.example/healthz", 200),
+        ("http://x", 200),
         ("/healthz?../..", 200),
         ("/healthz\0", 400),
         ("/heal thz", 400),

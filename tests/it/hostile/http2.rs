@@ -1,8 +1,9 @@
 //! Over HTTP/2: floods, resets, windows that never open, and frames that are wrong.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use super::frames::*;
 use super::{EXPORT, PATIENCE, Target};
@@ -337,45 +338,92 @@ async fn frames_that_are_wrong_end_the_stream_or_the_connection() {
     target.end().await;
 }
 
+/// The request of an export on a stream.
+fn export(target: &Target, stream: u32) -> Vec<u8> {
+    let key = format!("Bearer {}", target.process.key);
+    let block = [get(EXPORT), fields(&[("authorization", &key)])].concat();
+    frame(HEADERS, END_STREAM | END_HEADERS, stream, &block)
+}
+
+/// The next frame, unless the connection has ended. A client that shows signs of life keeps nothing by that.
+async fn next_of_the_living(stream: &mut TcpStream) -> Option<Frame> {
+    let frame = tokio::time::timeout(PATIENCE, next(stream))
+        .await
+        .expect("a frame, or the end")?;
+    if frame.kind == PING && frame.flags == 0 {
+        let pong = super::frames::frame(PING, 1, 0, &frame.payload);
+        // It may just have ended.
+        let _ = stream.write_all(&pong).await;
+    }
+    Some(frame)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn windows_that_never_open_hold_no_export() {
     let target = Target::start().await;
-    let head = |stream| {
-        let block = [
-            get(EXPORT),
-            fields(&[("authorization", &format!("Bearer {}", target.process.key))]),
-        ];
-        frame(HEADERS, END_STREAM | END_HEADERS, stream, &block.concat())
-    };
-    let mut bytes = begin(&[(INITIAL_WINDOW_SIZE, 0)]);
+    // Nothing is taken, or the beginning.
+    for window in [0, 100_000] {
+        let mut bytes = begin(&[(INITIAL_WINDOW_SIZE, window)]);
+        for stream in odd(10) {
+            bytes.extend(export(&target, stream));
+        }
+        let mut stream = target.connect().await;
+        stream.write_all(&bytes).await.expect("sent");
+        let (mut ids, mut reset, mut taken) = (Vec::new(), Vec::new(), 0);
+        while reset.len() < 10 {
+            let frame = next_of_the_living(&mut stream).await;
+            let frame = frame.expect("the connection lives on");
+            match frame.kind {
+                HEADERS if frame.is_ok() => ids.push(frame.stream),
+                DATA => taken += frame.payload.len(),
+                RST_STREAM => reset.push(frame.stream),
+                _ => {}
+            }
+        }
+        ids.sort_unstable();
+        reset.sort_unstable();
+        assert_eq!(ids, odd(10).collect::<Vec<_>>());
+        assert_eq!(ids, reset);
+        // The connection's own window has 65,535 bytes.
+        assert_eq!(taken, window.min(65_535) as usize);
+        let metrics = target.process.http.get("/metrics").await;
+        let lines: Vec<_> = metrics.text().lines().collect();
+        let ended = if window == 0 { 10 } else { 20 };
+        let stalled = format!("rowspout_limits_hit_total{{limit=\"stall_seconds\"}} {ended}");
+        assert!(lines.contains(&stalled.as_str()), "{lines:?}");
+        // Nothing is left of them, so there is room for more on it.
+        let head = frame(HEADERS, END_STREAM | END_HEADERS, 21, &get("/healthz"));
+        stream.write_all(&head).await.expect("sent");
+        loop {
+            let frame = next_of_the_living(&mut stream).await.expect("an answer");
+            if frame.stream == 21 {
+                assert!(frame.is_ok());
+                break;
+            }
+        }
+    }
+    target.end().await;
+}
+
+/// What an answer ended with may lie behind a window that never opens, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_that_never_open_hold_no_connection() {
+    let target = Target::start().await;
+    let mut bytes = begin(&[(INITIAL_WINDOW_SIZE, 1)]);
     for stream in odd(10) {
-        bytes.extend(head(stream));
+        bytes.extend(frame(
+            HEADERS,
+            END_STREAM | END_HEADERS,
+            stream,
+            &get("/metrics"),
+        ));
     }
     let mut stream = target.connect().await;
     stream.write_all(&bytes).await.expect("sent");
-    let mut ids = Vec::new();
-    let begun = Instant::now();
-    let (mut given_up, mut byte) = (false, [0]);
-    while !given_up {
-        assert!(begun.elapsed() < PATIENCE, "the exports are not given up");
-        let read = tokio::time::timeout(Duration::from_secs(1), stream.peek(&mut byte));
-        if read.await.is_ok() {
-            let frame = next(&mut stream).await.expect("the connection lives on");
-            assert!(frame.kind != DATA || frame.payload.is_empty());
-            if frame.is_ok() {
-                ids.push(frame.stream);
-            }
-            if frame.kind == PING {
-                // A client that shows signs of life keeps no export by that.
-                let pong = super::frames::frame(PING, 1, 0, &frame.payload);
-                stream.write_all(&pong).await.expect("sent");
-            }
-        }
-        let metrics = target.process.http.get("/metrics").await;
-        let stalled = "rowspout_limits_hit_total{limit=\"stall_seconds\"} 10";
-        given_up = metrics.text().lines().any(|line| line == stalled);
+    let mut taken = 0;
+    while let Some(frame) = next_of_the_living(&mut stream).await {
+        taken += frame.payload.len() * usize::from(frame.kind == DATA);
     }
-    assert_eq!(ids.len(), 10);
-    drop(stream);
+    assert_eq!(taken, 10);
     target.end().await;
 }
