@@ -75,6 +75,9 @@ impl Script {
     }
 }
 
+/// What becomes of an honest script.
+type Lie<'a> = &'a dyn Fn(&mut Script);
+
 fn receipt(body: &str) -> Value {
     json!({
         "export_id": ID, "status": "complete", "reason": null, "website": SITE, "format": "ndjson", "timezone": "UTC",
@@ -133,7 +136,7 @@ async fn an_honest_service_without_trailers_is_believed_by_its_receipt() {
 async fn no_lie_ends_in_a_file_or_a_manifest() {
     let less = "{\"url\":\"/\"}\n";
     let other = "{\"url\":\"/\"}\n{\"url\":\"/b\"}\n";
-    let lies: [(&str, &dyn Fn(&mut Script)); 17] = [
+    let lies: [(&str, Lie<'_>); 17] = [
         ("other bytes than the receipt's", &|script| {
             script.body = other.to_owned()
         }),

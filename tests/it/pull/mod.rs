@@ -1,5 +1,6 @@
 //! `rowspout pull` against the real service on the embedded engine: what is pulled is the unbroken export, whatever happens.
 
+mod arrivals;
 mod broken;
 mod liar;
 mod places;
