@@ -1,18 +1,20 @@
 //! Parses the command line, runs the command, prints what went wrong and says so in the exit code.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match rowspout::cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprint!("rowspout: {error}");
+            let mut line = format!("rowspout: {error}");
             let mut source = std::error::Error::source(&error);
             while let Some(cause) = source {
-                eprint!(": {cause}");
+                line.push_str(&format!(": {cause}"));
                 source = cause.source();
             }
-            eprintln!();
+            // Where it cannot be said, the exit code says it.
+            let _ = writeln!(std::io::stderr(), "{line}");
             ExitCode::from(error.exit_code())
         }
     }

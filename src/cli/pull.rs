@@ -1,5 +1,6 @@
 //! `rowspout pull`: exports of any size from a service, part by part.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -116,6 +117,8 @@ pub(super) struct PullArgs {
 pub(super) async fn run(args: PullArgs) -> Result<()> {
     let (output, quiet, join, since) = (args.output.clone(), args.quiet, args.join, args.since);
     let request = request(args)?;
+    // A task of its own, so that signals are heard while it hashes.
+    let mut pulling = tokio::spawn(pull(request));
     let summary = tokio::select! {
         biased;
         () = shutdown_signal() => {
@@ -123,7 +126,7 @@ pub(super) async fn run(args: PullArgs) -> Result<()> {
                 "the pull was interrupted: the same command goes on where it stopped",
             ));
         }
-        summary = pull(request) => summary?,
+        summary = &mut pulling => summary.map_err(|error| Error::internal("the pull stopped").with_source(error))??,
     };
     if !quiet {
         say(&output, join, since, &summary);
@@ -142,23 +145,30 @@ pub(super) async fn run(args: PullArgs) -> Result<()> {
     Ok(())
 }
 
+/// Says a line on standard error. One that cannot be written is no reason to end otherwise than the pull did.
+macro_rules! tell {
+    ($($line:tt)*) => {{
+        let _ = writeln!(std::io::stderr(), $($line)*);
+    }};
+}
+
 /// What is there now.
 fn say(output: &Path, join: bool, since: bool, summary: &Summary) {
     let place = output.display();
     if since && summary.fetched == 0 {
-        eprintln!(
+        tell!(
             "nothing has arrived; {place} stays as it is, at {} rows",
             HumanCount(summary.rows)
         );
     } else if since {
-        eprintln!(
+        tell!(
             "{place} has one file more, {}: {} files, {} rows; {MANIFEST} lists them and keeps the watermark",
             HumanBytes(summary.fetched_bytes),
             summary.files,
             HumanCount(summary.rows),
         );
     } else if join {
-        eprintln!(
+        tell!(
             "{place} is complete: {} rows, {}; {} parts were fetched, {}",
             HumanCount(summary.rows),
             HumanBytes(summary.bytes),
@@ -166,7 +176,7 @@ fn say(output: &Path, join: bool, since: bool, summary: &Summary) {
             HumanBytes(summary.fetched_bytes)
         );
     } else {
-        eprintln!(
+        tell!(
             "{place} is complete: {} files, {} rows, {}; {} of them were fetched, {}; {MANIFEST} lists them",
             summary.files,
             HumanCount(summary.rows),
@@ -176,7 +186,7 @@ fn say(output: &Path, join: bool, since: bool, summary: &Summary) {
         );
     }
     if summary.untold > 0 {
-        eprintln!(
+        tell!(
             "{} parts have no ETag, as their rows are fresh or cannot be told from others: the next pull fetches them again",
             summary.untold
         );

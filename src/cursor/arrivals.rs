@@ -5,15 +5,14 @@
 
 use std::sync::Arc;
 
-use metrics::counter;
 use serde::Deserialize;
 
 use super::census::lags;
 use super::kill::Kill;
-use super::quarters::Told;
+use super::quarters::{ANSWER, Told};
 use super::replicas::Replica;
 use super::{Server, failure};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::pushdown::{self, Fence};
 use crate::request::{ArrivalBounds, Arrivals, ExportRequest, Interval, SinceRequest};
 
@@ -26,9 +25,6 @@ pub struct Arriving {
     /// From where, and how many rows.
     pub told: Told,
 }
-
-/// The metric of rows that became visible too late.
-pub const LATE_ROWS: &str = "rowspout_late_rows_total";
 
 /// What the server counts.
 #[derive(Clone, Copy, Debug, clickhouse::Row, Deserialize)]
@@ -74,13 +70,6 @@ impl Server {
         let resolved =
             tokio::task::spawn_blocking(move || resolving.resolve(bounds, arrivals)).await;
         let resolved = resolved.map_err(failure::stopped)??;
-        if let Some(late_rows) = late_rows(&resolved) {
-            counter!(LATE_ROWS).increment(late_rows);
-            tracing::warn!(
-                query_id, website = %resolved.website, late_rows,
-                "rows became visible later than settle_seconds after their insert began, so exports by `since` have left them out"
-            );
-        }
         Ok(Arriving {
             request: Arc::new(resolved),
             fence,
@@ -101,11 +90,26 @@ impl Server {
         query_id: &str,
     ) -> Result<Arrivals> {
         let statement = pushdown::arrivals(whole, &self.table, fence, bounds);
-        let query = self.query(replica, statement, query_id);
+        // Nothing of an answer comes before it is whole. One that takes long is no failure of the replica, so it ends first.
+        let limit = self.silence.min(self.max_query());
+        let query = self
+            .query(replica, statement, query_id)
+            .with_setting("max_execution_time", limit.as_secs().max(1).to_string());
         let mut kill = Kill::new(replica.clone(), query_id.to_owned());
         // One row; all are asked for so that the answer is read to its checksum.
-        let counted = failure::within(self.silence, query.fetch_all::<Counted>()).await;
-        let counted = counted.map_err(|error| failure::of_events(error, replica.url()))?;
+        let counted = failure::within(limit + ANSWER, query.fetch_all::<Counted>()).await;
+        let counted = counted.map_err(|error| failure::of_events(error, replica.url()));
+        let counted = counted.map_err(|error| match error.kind() {
+            ErrorKind::QueryTimeout => Error::new(
+                ErrorKind::QueryTimeout,
+                format!(
+                    "what arrived was not counted within {} s: raise silence_seconds and max_query_seconds, or leave filters out",
+                    limit.as_secs()
+                ),
+            )
+            .with_source(error),
+            _ => error,
+        })?;
         kill.disarm();
         let [counted] = counted[..] else {
             return Err(failure::damaged());
@@ -136,10 +140,4 @@ fn arrivals(counted: Counted) -> Option<Arrivals> {
         recounted,
         counted,
     })
-}
-
-/// Rows that earlier exports should have had, where there are any.
-fn late_rows(request: &ExportRequest) -> Option<u64> {
-    let arrived = request.arrived.as_ref()?;
-    Some(arrived.late_rows).filter(|&rows| rows > 0)
 }

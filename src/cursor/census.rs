@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::Server;
 use super::replicas::Replica;
+use super::{Server, failure};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pushdown::{Fence, Range};
 use crate::request::ExportRequest;
@@ -62,7 +62,10 @@ impl Server {
                 }
                 Ok(count) => replica.failed(&lags(count, most.unwrap_or(count))),
                 Err(error) => {
-                    replica.failed(&error);
+                    // A question that takes long is no reason to stop comparing replicas.
+                    if failure::is_of_the_server(&error) {
+                        replica.failed(&error);
+                    }
                     first_error.get_or_insert(error);
                 }
             }

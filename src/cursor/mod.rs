@@ -22,7 +22,7 @@ pub(crate) mod table;
 mod unhex;
 
 pub use self::clickhouse::{How, Proof, Server};
-pub use arrivals::{Arriving, LATE_ROWS};
+pub use arrivals::Arriving;
 pub use census::Chosen;
 pub use compression::WireCompression;
 pub use kill::orders_taken;

@@ -342,7 +342,7 @@ fn hashing(replica: &Replica, request: &ExportRequest) -> Option<Counting> {
 }
 
 /// How much longer than ClickHouse's own limit its answer is waited for.
-const ANSWER: Duration = Duration::from_secs(5);
+pub(super) const ANSWER: Duration = Duration::from_secs(5);
 
 /// Reads the counts up to their end, which is told: a stream may end early as if it were whole.
 async fn read(query: Query, replica: &Replica, tally: &mut impl Tally) -> Result<()> {

@@ -36,6 +36,8 @@ pub(super) struct Arrivals {
     request: Request,
     extension: &'static str,
     manifest: Option<Manifest>,
+    /// Rows that were found to be late and that no pull had the time to tell.
+    untold: u64,
 }
 
 impl Arrivals {
@@ -73,16 +75,27 @@ impl Arrivals {
             request,
             extension: export.format.extension(),
             manifest,
+            untold: 0,
         };
-        if let Some(arrived) = said.arrived
-            && arrivals.next_since() != Some(arrived.next_since.as_str())
-        {
-            arrivals.show(service, arrived)?;
-        }
+        // As long as the line is there, nobody was told of its late rows.
+        let told = match said.arrived {
+            Some(arrived) if arrivals.next_since() == Some(arrived.next_since.as_str()) => {
+                Some(arrived)
+            }
+            Some(arrived) => arrivals.show(service, &arrived)?.then_some(arrived),
+            None => None,
+        };
         arrivals.record.keep_only(&BTreeSet::new())?;
         arrivals
             .record
             .begin(&arrivals.request, &Days::new(), &[])?;
+        if let Some(arrived) = told {
+            arrivals.untold = arrived.late_rows.saturating_add(arrived.untold);
+            if arrivals.untold > 0 {
+                // This pull may fail before it tells them.
+                arrivals.record.arrived(&arrived)?;
+            }
+        }
         Ok(arrivals)
     }
 
@@ -96,23 +109,16 @@ impl Arrivals {
     }
 
     /// Rows that were too late for any file of the chain, as far as the manifest knows.
-    pub(super) fn late_rows(&self) -> u64 {
+    fn late_rows(&self) -> u64 {
         let manifest = self.manifest.as_ref();
         manifest
             .and_then(|manifest| manifest.late_rows)
             .unwrap_or(0)
     }
 
-    /// The same of a folder that is not open, before what was killed is brought to its end.
-    ///
-    /// # Errors
-    ///
-    /// Its manifest cannot be read.
-    pub(super) fn late_rows_at(folder: &Path) -> Result<u64> {
-        let manifest = Manifest::read(&folder.join(MANIFEST))?;
-        Ok(manifest
-            .and_then(|manifest| manifest.late_rows)
-            .unwrap_or(0))
+    /// Late rows that earlier pulls found and did not come to tell, as they were killed.
+    pub(super) fn untold(&self) -> u64 {
+        self.untold
     }
 
     /// A name for a file that is fetched, and where that is.
@@ -136,7 +142,7 @@ impl Arrivals {
         let numbers = files.filter_map(|file| number(&file.path));
         let path = format!(
             "{FOLDER}/{:06}.{}",
-            numbers.max().unwrap_or(0) + 1,
+            numbers.max().unwrap_or(0).saturating_add(1),
             self.extension
         );
         if self.folder.join(&path).symlink_metadata().is_ok() {
@@ -145,9 +151,20 @@ impl Arrivals {
                 self.folder.join(&path).display()
             )));
         }
-        let arrived = Arrived { path, ..arrived };
+        let arrived = Arrived {
+            path,
+            since: self.since().to_owned(),
+            untold: self.untold,
+            ..arrived
+        };
         self.record.arrived(&arrived)?;
-        self.show(service, arrived)
+        if self.show(service, &arrived)? {
+            return Ok(());
+        }
+        Err(Error::internal(format!(
+            "{} is not there any more: pull again, which goes on from the same watermark",
+            self.record.staged(&arrived.file.path).display()
+        )))
     }
 
     /// The files that the manifest names, their rows and their bytes.
@@ -167,31 +184,45 @@ impl Arrivals {
         self.record.end()
     }
 
-    /// Gives a file its name, then tells it in the manifest.
-    fn show(&mut self, service: &str, arrived: Arrived) -> Result<()> {
+    /// Gives a file its name, then tells it in the manifest. False where it is neither among the fetched ones nor in its place: then
+    /// nothing was told of it, and the same watermark is to be asked again.
+    fn show(&mut self, service: &str, arrived: &Arrived) -> Result<bool> {
         let Arrived {
             path,
             file,
+            since,
             next_since,
             late_rows,
+            ..
         } = arrived;
-        if number(&path).is_none() {
+        if since != self.since() {
+            return Err(Error::usage(format!(
+                "{} is not what the record beside it goes on from: put that one back, or name another folder with -o",
+                self.folder.join(MANIFEST).display()
+            )));
+        }
+        if number(path).is_none() {
             return Err(Error::usage(format!(
                 "the record of {} speaks of {path:?}, which no pull puts there: name another folder with -o",
                 self.folder.display()
             )));
         }
-        let late_rows = self.late_rows().saturating_add(late_rows);
+        let late_rows = self.late_rows().saturating_add(*late_rows);
         let files = self.manifest.as_ref().map(|manifest| &manifest.files);
         let mut files = files.cloned().unwrap_or_default();
         let staged = self.record.staged(&file.path);
         if file.rows > 0 {
-            // Where it is not there any more, it has its name already.
+            let to = self.folder.join(path);
             if staged.exists() {
                 disk::folder(&self.folder.join(FOLDER))?;
-                disk::rename(&staged, &self.folder.join(&path))?;
+                disk::rename(&staged, &to)?;
+            } else if !file.is_at(&to, true)? {
+                return Ok(false);
             }
-            files.push(Pulled { path, ..file });
+            files.push(Pulled {
+                path: path.clone(),
+                ..file.clone()
+            });
         }
         let manifest = Manifest::of(
             service,
@@ -202,13 +233,13 @@ impl Arrivals {
             Vec::new(),
         );
         let manifest = Manifest {
-            next_since: Some(next_since),
+            next_since: Some(next_since.clone()),
             late_rows: Some(late_rows),
             ..manifest
         };
         manifest.write(&self.folder.join(MANIFEST))?;
         self.manifest = Some(manifest);
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -261,6 +292,8 @@ pub(super) async fn fetch_since(
     };
     Ok(Arrived {
         path: String::new(),
+        since: since.to_owned(),
+        untold: 0,
         next_since: next.to_owned(),
         late_rows,
         file: fetched.pulled(name.to_owned()),

@@ -1,6 +1,6 @@
 //! Another attempt at what failed: whether one is worth it, when, and how many.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::random;
@@ -14,6 +14,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The longest pause that a service may ask for: it might be an hour's, and the next run comes.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
+/// How long a service may have no place for an export, from the first time that it said so.
+const BUSY: Duration = Duration::from_secs(900);
+
 /// What came of one attempt.
 pub(super) type Attempt<T> = Result<T, Failure>;
 
@@ -23,6 +26,8 @@ pub(super) struct Failure {
     pub(super) error: Error,
     /// The least time until another attempt may help; `None` where none will.
     wait: Option<Duration>,
+    /// Whether the service only had no place for it.
+    busy: bool,
 }
 
 impl Failure {
@@ -31,12 +36,22 @@ impl Failure {
         Self {
             error,
             wait: Some(Duration::ZERO),
+            busy: false,
         }
     }
 
     /// None will.
     pub(super) fn last(error: Error) -> Self {
-        Self { error, wait: None }
+        Self {
+            error,
+            wait: None,
+            busy: false,
+        }
+    }
+
+    /// The service only has no place for it: that is waited for, and counts for no attempt.
+    pub(super) fn busy(self) -> Self {
+        Self { busy: true, ..self }
     }
 
     /// The service asked for so much time.
@@ -55,7 +70,8 @@ impl From<Error> for Failure {
     }
 }
 
-/// Attempts until one succeeds, or `retries` further ones failed. `told` hears of each failure and the pause behind it.
+/// Attempts until one succeeds, or `retries` further ones failed; where the service has no place, for [`BUSY`] at most. `told`
+/// hears of each failure and the pause behind it.
 ///
 /// # Errors
 ///
@@ -65,17 +81,20 @@ pub(super) async fn insist<T, F: Future<Output = Attempt<T>>>(
     mut attempt: impl FnMut() -> F,
     mut told: impl FnMut(&Error, Duration),
 ) -> Result<T> {
-    let mut failed = 0;
+    let (mut failed, mut refused) = (0, None);
     loop {
-        let Failure { error, wait } = match attempt().await {
+        let Failure { error, wait, busy } = match attempt().await {
             Ok(value) => return Ok(value),
             Err(failure) => failure,
         };
-        let Some(wait) = wait.filter(|_| failed < retries) else {
+        let waits = busy && refused.get_or_insert_with(Instant::now).elapsed() < BUSY;
+        let Some(wait) = wait.filter(|_| waits || failed < retries) else {
             return Err(error);
         };
         let pause = pause(failed)?.max(wait.min(LONGEST_WAIT));
-        failed += 1;
+        if !waits {
+            failed += 1;
+        }
         told(&error, pause);
         tokio::time::sleep(pause).await;
     }
@@ -120,6 +139,9 @@ mod tests {
         assert_eq!(attempts(1, 5, again).await, (false, 2));
         assert_eq!(attempts(0, 5, again).await, (false, 1));
         assert_eq!(attempts(9, 5, last).await, (false, 1));
+        // Who has no place only waits.
+        let busy = || Failure::again(Error::internal("x")).busy();
+        assert_eq!(attempts(0, 2, busy).await, (true, 3));
     }
 
     #[test]

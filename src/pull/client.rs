@@ -180,7 +180,12 @@ impl Client {
             // A proxy may give up where the service would not.
             408 | 425 | 429 | 500 | 502 | 503 | 504 => {
                 let wait = headers.get(RETRY_AFTER).and_then(retry_after);
-                Failure::again(error).not_before(wait.unwrap_or_default())
+                let failure = Failure::again(error).not_before(wait.unwrap_or_default());
+                // The key has no place for one more, perhaps because this very pull has them all.
+                match status.as_u16() {
+                    429 => failure.busy(),
+                    _ => failure,
+                }
             }
             _ => Failure::last(error),
         }
@@ -204,7 +209,7 @@ impl Client {
     }
 
     /// A text of the service's as it may be printed: short, in one line, without the key.
-    fn plain(&self, text: &str) -> String {
+    pub(super) fn plain(&self, text: &str) -> String {
         text.replace(&self.key, "…")
             .chars()
             .take(MAX_MESSAGE)

@@ -276,8 +276,15 @@ impl Directory {
                 "a manifest was to be written before all files",
             ));
         }
-        let files = self.days.into_values().flatten();
-        let files = files.map(|placed| placed.file).collect();
+        // The window's were looked at; those of other days may have been taken away since.
+        let is_there = |day: &str, file: &Pulled| {
+            self.wanted.contains_key(day) || self.folder.join(&file.path).symlink_metadata().is_ok()
+        };
+        let files = self.days.iter().flat_map(|(day, files)| {
+            let files = files.iter().map(|placed| &placed.file);
+            files.filter(|file| is_there(day, file)).cloned()
+        });
+        let files = files.collect();
         let as_of = Some(planned.as_of.clone());
         let manifest = Manifest::of(service, self.request, window, as_of, files, Vec::new());
         manifest.write(&self.folder.join(MANIFEST))?;

@@ -73,7 +73,12 @@ pub(super) fn folder(path: &Path) -> Result<()> {
     sync_folder_of(path)
 }
 
-fn sync_folder_of(path: &Path) -> Result<()> {
+/// Makes sure that what the folder of a file has is on the disk.
+///
+/// # Errors
+///
+/// The disk takes no more.
+pub(super) fn sync_folder_of(path: &Path) -> Result<()> {
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),

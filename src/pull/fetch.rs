@@ -147,13 +147,20 @@ fn is_id(text: &str) -> bool {
     text.len() <= 64 && text.bytes().all(is_plain)
 }
 
+/// Whether a text has the form of a hash; it becomes a part of a message.
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 /// The figures behind the body.
 fn told(trailers: &HeaderMap) -> Option<Told> {
     let text = |name: &str| trailers.get(name)?.to_str().ok();
     Some(Told {
         rows: text("x-export-rows")?.parse().ok()?,
         bytes: text("x-export-bytes")?.parse().ok()?,
-        sha256: text("x-export-sha256")?.to_owned(),
+        sha256: text("x-export-sha256")
+            .filter(|text| is_sha256(text))?
+            .to_owned(),
     })
 }
 
@@ -164,9 +171,10 @@ async fn receipt(client: &Client, id: &str, wanted: &Wanted<'_>) -> Attempt<Told
         let body = client.get(&target).await;
         let body = body?.whole(MAX_RECEIPT_BYTES).await?;
         let receipt: Receipt = serde_json::from_slice(&body).map_err(|error| {
-            Failure::last(
-                Error::internal(format!("the receipt of {id} cannot be read")).with_source(error),
-            )
+            // What it says of the text may repeat that.
+            let said = client.plain(&error.to_string());
+            let error = Error::internal(format!("the receipt of {id} cannot be read"));
+            Failure::last(error.with_detail(said))
         })?;
         // The last byte may be here before the service knows that it is.
         if receipt.status == Status::Running {
@@ -188,7 +196,8 @@ async fn receipt(client: &Client, id: &str, wanted: &Wanted<'_>) -> Attempt<Told
             receipt.status.as_str()
         )));
     };
-    if receipt.export_id != id
+    if !is_sha256(sha256)
+        || receipt.export_id != id
         || receipt.website != wanted.website
         || receipt.format != wanted.format.as_str()
     {

@@ -103,6 +103,11 @@ impl Joined {
             // What an export without rows is, one of its parts is.
             parts.extend(planned.parts.iter().enumerate().next());
         }
+        if parts.is_empty() {
+            return Err(Error::usage(
+                "there is no time in the window: its only day was skipped in that zone; ask for other days",
+            ));
+        }
         self.parts = parts.iter().map(|&(_, part)| part.clone()).collect();
         if let Some(manifest) = &self.manifest
             && let [file] = &manifest.files[..]

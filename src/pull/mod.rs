@@ -197,11 +197,10 @@ pub async fn pull(request: PullRequest) -> Result<Summary> {
 async fn pull_arrivals(request: &PullRequest, client: &Client) -> Result<Summary> {
     let export = &request.wanted.export;
     let open = || Arrivals::open(&request.output, export, client.base());
-    let before = block_in_place(|| Arrivals::late_rows_at(&request.output))?;
     let mut arrivals = block_in_place(open)?;
     let progress = Progress::new(request.quiet);
-    if arrivals.late_rows() > before {
-        // This pull may fail, and the next one would not know.
+    let untold = arrivals.untold();
+    if untold > 0 {
         progress.warns(
             "the pull before was killed when it had found rows that became visible too late",
         );
@@ -218,9 +217,13 @@ async fn pull_arrivals(request: &PullRequest, client: &Client) -> Result<Summary
         },
         |error, pause| line.waits(error, pause),
     );
-    let arrived = arrived.await?;
+    // What is not whole must not keep the disk full.
+    let arrived = arrived
+        .await
+        .inspect_err(|_| drop(std::fs::remove_file(&file)))?;
     line.ends(arrived.file.rows, arrived.file.bytes);
     let (rows, bytes) = (arrived.file.rows, arrived.file.bytes);
+    let late_rows = arrived.late_rows;
     block_in_place(|| arrivals.take(client.base(), arrived))?;
     let (files, all_rows, all_bytes) = arrivals.told();
     let summary = Summary {
@@ -231,7 +234,7 @@ async fn pull_arrivals(request: &PullRequest, client: &Client) -> Result<Summary
         fetched_bytes: bytes,
         untold: 0,
         // Also those that a pull which was killed had no time to tell.
-        late_rows: arrivals.late_rows().saturating_sub(before),
+        late_rows: untold.saturating_add(late_rows),
     };
     block_in_place(|| arrivals.end())?;
     Ok(summary)
@@ -301,7 +304,10 @@ impl Task {
         let fetched = insist(self.retries, attempt, |error, pause| {
             line.waits(error, pause);
         });
-        let fetched = fetched.await?;
+        // What is not whole must not keep the disk full.
+        let fetched = fetched
+            .await
+            .inspect_err(|_| drop(std::fs::remove_file(&self.file)))?;
         line.ends(fetched.rows, fetched.bytes);
         Ok(Pulled {
             day: Some(part.day.clone()),

@@ -54,7 +54,10 @@ pub(super) async fn ask(client: &Client, wanted: &PlanRequest) -> Attempt<Planne
     );
     let body = client.get(&target).await?.whole(MAX_PLAN_BYTES).await?;
     let planned = tokio::task::block_in_place(|| serde_json::from_slice::<Planned>(&body));
-    let planned = planned.map_err(|error| not_a_plan("cannot be read").with_source(error));
+    // What it says of the text may repeat that.
+    let planned = planned.map_err(|error| {
+        not_a_plan("cannot be read").with_detail(client.plain(&error.to_string()))
+    });
     let planned = planned.map_err(Failure::last)?;
     check(&planned, &wanted.export).map_err(Failure::last)?;
     Ok(planned)
@@ -95,13 +98,18 @@ fn check(planned: &Planned, wanted: &ExportRequest) -> Result<()> {
         return Err(not_a_plan("is that of another request"));
     }
     let path = format!("/api/websites/{}/export?", wanted.website);
-    let mut rows = 0_u64;
+    let (mut rows, mut bytes) = (0_u64, 0_u64);
+    let sum = |sum: u64, more| {
+        let beyond = || not_a_plan("has more than there can be");
+        sum.checked_add(more).ok_or_else(beyond)
+    };
     let mut covered: Vec<Interval> = Vec::new();
     for part in &planned.parts {
         if !part.url.starts_with(&path) {
             return Err(not_a_plan("leads to other paths than exports"));
         }
-        if part.day.parse::<chrono::NaiveDate>().is_err() || part.day.len() != 10 {
+        let day = part.day.parse::<chrono::NaiveDate>();
+        if day.is_err() || day.is_ok_and(|day| day.to_string() != part.day) {
             return Err(not_a_plan("has days that are none"));
         }
         let (from, until) = (part.from.0, part.to.0);
@@ -112,7 +120,8 @@ fn check(planned: &Planned, wanted: &ExportRequest) -> Result<()> {
             Some(last) if last.until == from => last.until = until,
             _ => covered.push(Interval { from, until }),
         }
-        rows = rows.saturating_add(part.rows);
+        rows = sum(rows, part.rows)?;
+        bytes = sum(bytes, part.bytes_estimate)?;
     }
     if rows != planned.rows {
         return Err(not_a_plan("has other rows than its parts"));

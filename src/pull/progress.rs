@@ -3,7 +3,7 @@
 //! Below all is the bar of the whole: rows, by the share of a part's expected bytes that came, bytes, rate and the time left. Each
 //! part that is fetched has a line above it.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -77,13 +77,13 @@ impl Progress {
             _ if self.quiet => {}
             // A line that cannot be printed is no reason to end.
             Some(bars) => drop(bars.println(line)),
-            None => eprintln!("{line}"),
+            None => self.warns(line),
         }
     }
 
     /// What has to be said even where nothing else is.
     pub(super) fn warns(&self, line: &str) {
-        eprintln!("{line}");
+        let _ = writeln!(std::io::stderr(), "{line}");
     }
 
     /// Something failed, and is tried again after a pause.

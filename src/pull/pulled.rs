@@ -170,8 +170,8 @@ impl Manifest {
             as_of,
             next_since: None,
             late_rows: None,
-            rows: files.iter().map(|file| file.rows).sum(),
-            bytes: files.iter().map(|file| file.bytes).sum(),
+            rows: sum(files.iter().map(|file| file.rows)),
+            bytes: sum(files.iter().map(|file| file.bytes)),
             files,
             parts,
         }
@@ -208,6 +208,11 @@ impl Manifest {
         json.push(b'\n');
         disk::replace(path, &json)
     }
+}
+
+/// The sum of what stands in files that anybody may have altered.
+fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
 }
 
 fn unreadable(path: &Path) -> Error {

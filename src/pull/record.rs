@@ -39,10 +39,15 @@ pub(super) struct Arrived {
     pub(super) path: String,
     /// Its path is its name in the folder of the record.
     pub(super) file: Pulled,
+    /// The watermark in front of it.
+    pub(super) since: String,
     /// The watermark behind it.
     pub(super) next_since: String,
     /// Rows that earlier files lack, as they became visible too late.
     pub(super) late_rows: u64,
+    /// Such rows that pulls before found and did not come to tell.
+    #[serde(default)]
+    pub(super) untold: u64,
 }
 
 /// The files of each day.
@@ -118,8 +123,11 @@ impl Record {
             .split(|&b| b == b'\n')
             .filter(|line| !line.is_empty())
         {
-            let line =
+            let line: Line =
                 serde_json::from_slice(line).map_err(|error| damaged(&path).with_source(error))?;
+            if !line.names().all(is_name) {
+                return Err(damaged(&path));
+            }
             match line {
                 Line::Request(request) => said.request = Some(request),
                 Line::Fetched(file) => said.fetched.push(file),
@@ -170,6 +178,7 @@ impl Record {
     ///
     /// The disk takes no more.
     pub(super) fn fetched(&self, file: &Pulled) -> Result<()> {
+        disk::sync_folder_of(&self.staged(&file.path))?;
         self.add(&Line::Fetched(file.clone()))
     }
 
@@ -179,6 +188,7 @@ impl Record {
     ///
     /// The disk takes no more.
     pub(super) fn arrived(&self, arrived: &Arrived) -> Result<()> {
+        disk::sync_folder_of(&self.staged(&arrived.file.path))?;
         self.add(&Line::Arrived(arrived.clone()))
     }
 
@@ -219,7 +229,7 @@ impl Record {
         self.folder.join(name)
     }
 
-    /// Removes what lies in the folder besides files of these names.
+    /// Removes the fetched files in the folder besides those of these names. What no pull made stays.
     ///
     /// # Errors
     ///
@@ -228,10 +238,8 @@ impl Record {
         let failed = |error| disk::unwritable(&self.folder, error);
         for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
-            let known = name
-                .to_str()
-                .is_some_and(|name| name == NAME || name == LOCK || names.contains(name));
-            if !known {
+            let is_left = |name: &str| is_name(name) && !names.contains(name);
+            if name.to_str().is_some_and(is_left) {
                 disk::remove(&self.folder.join(name))?;
             }
         }
@@ -261,6 +269,28 @@ impl Record {
         let _ = std::fs::remove_dir(&self.folder);
         Ok(())
     }
+}
+
+impl Line {
+    /// The names of fetched files that it speaks of.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let (one, several) = match self {
+            Self::Request(_) => (None, &[][..]),
+            Self::Fetched(file) => (Some(file.path.as_str()), &[][..]),
+            Self::Arrived(arrived) => (Some(arrived.file.path.as_str()), &[][..]),
+            Self::Day { files, .. } => (None, &files[..]),
+        };
+        let several = several.iter().filter_map(|placed| placed.staged.as_deref());
+        one.into_iter().chain(several)
+    }
+}
+
+/// Whether a name is one of [`Record::new_name`].
+fn is_name(name: &str) -> bool {
+    name.len() == 16
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 fn put(text: &mut Vec<u8>, line: &Line) -> Result<()> {

@@ -5,7 +5,7 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 
 use super::parameters::quoted;
-use super::{ExportRequest, Interval, WebsiteId, Window, instant_text};
+use super::{ExportRequest, Interval, Wanted, WebsiteId, Window, instant_text};
 use crate::error::{Error, Result};
 use crate::pushdown::Fence;
 
@@ -115,6 +115,7 @@ impl Watermark {
         };
         let is_whole = form == FORM
             && selection.len() == SELECTION_DIGITS
+            && watermark.counted_from <= watermark.up_to
             && check == self::check(signed)
             // There is one way to write each.
             && watermark.to_string() == text;
@@ -303,9 +304,16 @@ fn of_zone(error: Error) -> Error {
 fn selection(request: &ExportRequest) -> String {
     let mut lines: Vec<String> = Vec::new();
     for filter in &request.filters {
-        for (sign, values) in [("=", &filter.any_of), ("!", &filter.none_of)] {
-            let values = values.iter();
-            lines.extend(values.map(|value| format!("{:?}{sign}{value:?}", filter.name())));
+        let name = filter.name();
+        for (sign, values) in [('=', &filter.any_of), ('!', &filter.none_of)] {
+            lines.extend(values.iter().map(|value| {
+                let (kind, text) = match value {
+                    Wanted::Exact(text) => ('=', text),
+                    Wanted::Prefix(text) => ('^', text),
+                };
+                // With their lengths, so that no two selections are one text. It must never change.
+                format!("{}:{name}{sign}{kind}{}:{text}", name.len(), text.len())
+            }));
         }
     }
     lines.sort_unstable();
@@ -419,6 +427,20 @@ mod tests {
         let elsewhere = WebsiteId::parse("site_b").unwrap();
         let error = Asked::from_query(elsewhere, &format!("since={next}")).unwrap_err();
         assert!(error.message().contains("a watermark of site_a"), "{error}");
+    }
+
+    #[test]
+    fn what_is_selected_is_known_by_the_same_digits_in_every_version() {
+        for (query, digits) in [
+            ("", "e4597ef55d648c9a"),
+            (
+                "event_type=event&country=DE&country=!AT&url=/a*&data.k%C3%A9=%F0%9F%8C%8D&city=",
+                "34a1194e623fd4c2",
+            ),
+        ] {
+            let request = asked(&format!("since=beginning&{query}")).unwrap();
+            assert_eq!(selection(request.whole()), digits, "{query}");
+        }
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl Window {
                     ),
                 ));
             }
-            if zone != Tz::UTC && date.year() > LAST_ZONE_YEAR {
+            if !is_utc(zone) && date.year() > LAST_ZONE_YEAR {
                 return Err(Error::validation(
                     field,
                     format!(
@@ -216,7 +216,7 @@ impl Window {
         }
         let (start, end) = (local_date(zone, from), local_date(zone, to - 1));
         for (field, date, text) in [("from", start, &first), ("to", end, &last)] {
-            if zone != Tz::UTC && date.year() > LAST_ZONE_YEAR {
+            if !is_utc(zone) && date.year() > LAST_ZONE_YEAR {
                 return Err(Error::validation(
                     field,
                     format!(
@@ -307,18 +307,23 @@ impl Window {
 
     /// Whether timestamps end in `Z`: the zone is UTC by one of its names, not merely at offset zero.
     pub fn is_utc(&self) -> bool {
-        matches!(
-            self.zone,
-            Tz::UTC
-                | Tz::Etc__UTC
-                | Tz::UCT
-                | Tz::Etc__UCT
-                | Tz::Universal
-                | Tz::Etc__Universal
-                | Tz::Zulu
-                | Tz::Etc__Zulu
-        )
+        is_utc(self.zone)
     }
+}
+
+/// Whether a zone is UTC by one of its names.
+fn is_utc(zone: Tz) -> bool {
+    matches!(
+        zone,
+        Tz::UTC
+            | Tz::Etc__UTC
+            | Tz::UCT
+            | Tz::Etc__UCT
+            | Tz::Universal
+            | Tz::Etc__Universal
+            | Tz::Zulu
+            | Tz::Etc__Zulu
+    )
 }
 
 impl Stretch {

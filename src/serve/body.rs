@@ -121,12 +121,12 @@ impl Content {
             Self::Export(chunks) => chunks,
         };
         if !chunks.rest.is_empty() {
-            return Poll::Ready(Some(Ok(slice(&mut chunks.rest))));
+            return Poll::Ready(Some(Ok(slice_of_chunk(&mut chunks.rest))));
         }
         Poll::Ready(match ready!(chunks.said.poll_recv(cx)) {
             Some(Ok(Say::Chunk(chunk))) if in_slices => {
                 chunks.rest = chunk;
-                Some(Ok(slice(&mut chunks.rest)))
+                Some(Ok(slice_of_chunk(&mut chunks.rest)))
             }
             Some(Ok(Say::Chunk(chunk))) => Some(Ok(Frame::data(chunk))),
             Some(Ok(Say::End(end))) => match end.take() {
@@ -144,6 +144,17 @@ impl Content {
             None => Some(Err(Error::internal("the export's task stopped"))),
         })
     }
+}
+
+/// The first bytes of a chunk, likewise. The last ones may wait for their window long after the body: by themselves, and not with the
+/// chunk's whole buffer.
+fn slice_of_chunk(rest: &mut Bytes) -> Frame<Bytes> {
+    let part = rest.split_to(rest.len().min(FRAME_BYTES));
+    Frame::data(if rest.is_empty() {
+        Bytes::copy_from_slice(&part)
+    } else {
+        part
+    })
 }
 
 /// The first bytes, no more than are given at once.

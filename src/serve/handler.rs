@@ -50,14 +50,12 @@ pub(super) async fn export(
         Some(_) => IfNoneMatch::read(request.headers())?,
         None => None,
     };
-    match ticket {
-        Some(ticket) if is_head => {
-            let log = &service.export_log;
-            service.tickets.check_unused(log, &ticket).await?;
-        }
+    let log = &service.export_log;
+    match &ticket {
+        Some(ticket) if is_head => service.tickets.check_unused(log, ticket).await?,
         Some(ticket) => {
-            service.tickets.spend(&service.export_log, &ticket).await?;
-            *id = ticket.export_id;
+            service.tickets.spend(log, ticket).await?;
+            *id = ticket.export_id.clone();
         }
         None => {}
     }
@@ -95,6 +93,10 @@ pub(super) async fn export(
     }
     if is_head {
         return Ok(headers.on(response, Body::full("")));
+    }
+    if let Some(ticket) = &ticket {
+        // It may have waited for its place, and another instance not.
+        service.tickets.check_log(log, ticket).await?;
     }
     let mut running = Running::begin(service, id, &wanted, &key.id, place);
     let begun = async {

@@ -5,7 +5,7 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::cursor::{LATE_ROWS, REPLICA_FAILURES};
+use crate::cursor::REPLICA_FAILURES;
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::Format;
 
@@ -24,6 +24,7 @@ const CLICKHOUSE_ERRORS: &str = "rowspout_clickhouse_errors_total";
 const LIMITS: &str = "rowspout_limits_hit_total";
 const FAILED_ATTEMPTS: &str = "rowspout_failed_attempts_total";
 const PLANS: &str = "rowspout_plans_total";
+const LATE_ROWS: &str = "rowspout_late_rows_total";
 const PLAN_SECONDS: &str = "rowspout_plan_seconds";
 const NOT_MODIFIED: &str = "rowspout_not_modified_total";
 const LOG_FAILURES: &str = "rowspout_log_failures_total";
@@ -320,6 +321,11 @@ pub(super) fn planned(kept: bool, took: std::time::Duration) {
 
 /// Where a plan's counts come from.
 const SOURCES: [&str; 2] = ["projection", "scan"];
+
+/// An export by arrival is complete, and so many rows were found to be in no earlier one.
+pub(super) fn late(rows: u64) {
+    counter!(LATE_ROWS).increment(rows);
+}
 
 /// Counts an export that the client had already.
 pub(super) fn not_modified() {

@@ -63,6 +63,11 @@ impl Figures {
         is_true(self.cancelled.subscribe())
     }
 
+    /// Rows that were found to be in no earlier export by arrival.
+    pub(super) fn late_rows(&self) -> u64 {
+        self.begun.late_rows.unwrap_or(0)
+    }
+
     fn receipt(&self) -> Receipt {
         let mut receipt = self.begun.clone();
         receipt.rows = self.rows();

@@ -141,7 +141,8 @@ impl Running {
     /// The end is proved; it only has to be taken.
     pub(super) fn proved(mut self, sha256: Sha256Hex) -> Ending {
         self.proved = true;
-        self.lend();
+        // Whatever the format: the encoder is gone, and with it what it held.
+        self.place.lend();
         Ending {
             running: self,
             sha256,
@@ -164,6 +165,14 @@ impl Drop for Running {
         {
             Ended::Complete(sha256) => {
                 tracing::info!(export = %self.id, rows, bytes, seconds = self.measured.elapsed().as_secs_f64(), "the export is complete");
+                let late_rows = self.figures.late_rows();
+                if late_rows > 0 {
+                    metrics::late(late_rows);
+                    tracing::warn!(
+                        export = %self.id, late_rows,
+                        "rows became visible later than settle_seconds after their insert began, so exports by `since` have left them out"
+                    );
+                }
                 (Status::Complete, Outcome::Complete, None, Some(sha256))
             }
             Ended::Failed(outcome, code) => (Status::Aborted, outcome, Some(code), None),

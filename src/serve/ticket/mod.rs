@@ -81,13 +81,17 @@ impl Tickets {
     /// [`ErrorKind::Unauthorized`] where it was used before, [`ErrorKind::Unavailable`] where so many were that no more can be
     /// remembered.
     pub(super) async fn spend(&self, log: &ExportLog, ticket: &Ticket) -> Result<()> {
-        if !self.spent.add(ticket, Moment::now())? {
+        let now = Moment::now();
+        // Time has passed since it was read, and what has expired is not remembered.
+        check_time(ticket, now)?;
+        if !self.spent.add(ticket, now)? {
             return Err(used());
         }
         self.check_log(log, ticket).await
     }
 
-    async fn check_log(&self, log: &ExportLog, ticket: &Ticket) -> Result<()> {
+    /// Fails where the ticket was used at another instance, as far as the log knows by now.
+    pub(super) async fn check_log(&self, log: &ExportLog, ticket: &Ticket) -> Result<()> {
         if self.shared && log.find(ticket.export_id.as_str()).await?.is_some() {
             return Err(used());
         }
@@ -129,9 +133,7 @@ pub(super) async fn asking<B>(
         ));
     };
     let ticket = service.tickets.signer.open(&website, &pairs, text)?;
-    if ticket.expires <= Moment::now() {
-        return Err(refused("the ticket has expired, as each does in 60 s"));
-    }
+    check_time(&ticket, Moment::now())?;
     let key = service.keys.of_ticket(&service.catalog, &ticket.key_id);
     let key = key.await?;
     let asked = Asked::from_pairs(website, pairs)?;
@@ -142,6 +144,13 @@ pub(super) async fn asking<B>(
 fn has_ticket(query: &str) -> bool {
     let mut names = query.split('&').map(|pair| pair.split('=').next());
     names.any(|name| name == Some(TICKET))
+}
+
+fn check_time(ticket: &Ticket, now: Moment) -> Result<()> {
+    if ticket.expires <= now {
+        return Err(refused("the ticket has expired, as each does in 60 s"));
+    }
+    Ok(())
 }
 
 /// A ticket that opens nothing.
