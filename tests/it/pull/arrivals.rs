@@ -213,18 +213,21 @@ async fn a_file_that_was_seen_before_its_manifest_stays_as_it_is() {
     let second = std::fs::read(folder.join("since/000002.ndjson")).unwrap();
 
     // As it is where a pull was killed between the file's name and the manifest.
-    std::fs::write(folder.join("_manifest.json"), before).unwrap();
+    std::fs::write(folder.join("_manifest.json"), &before).unwrap();
     let earlier = manifest(&folder).unwrap();
     let mut file = after["files"][1].clone();
     file["path"] = "0123456789abcdef".into();
     let lines = [
         serde_json::json!({"request": earlier["request"]}),
         serde_json::json!({"arrived": {
-            "path": "since/000002.ndjson", "file": file, "next_since": after["next_since"], "late_rows": 4,
+            "path": "since/000002.ndjson", "file": file, "since": earlier["next_since"],
+            "next_since": after["next_since"], "late_rows": 4,
         }}),
     ];
     let record = lines.map(|line| format!("{line}\n")).concat();
-    std::fs::write(folder.join(".rowspout/record.jsonl"), record).unwrap();
+    std::fs::write(folder.join(".rowspout/record.jsonl"), &record).unwrap();
+    // What lies there besides is somebody else's.
+    std::fs::write(folder.join(".rowspout/mine"), "mine").unwrap();
     arrive(&database, 200, 50).await;
     // What the killed one had no time to say is said.
     let said = failed(&pull(&service, &folder, &SINCE).await, 3);
@@ -235,4 +238,26 @@ async fn a_file_that_was_seen_before_its_manifest_stays_as_it_is() {
     );
     let times = visitors(&folder);
     assert!(times.len() == 150 && times.values().all(|&times| times == 1));
+    assert!(folder.join(".rowspout/mine").exists());
+
+    // Somebody took the file away that no manifest told: its rows come again, and the chain has no gap.
+    std::fs::write(folder.join("_manifest.json"), &before).unwrap();
+    std::fs::write(folder.join(".rowspout/record.jsonl"), &record).unwrap();
+    for file in ["since/000002.ndjson", "since/000003.ndjson"] {
+        std::fs::remove_file(folder.join(file)).unwrap();
+    }
+    pulled(&service, &folder, &SINCE).await;
+    let times = visitors(&folder);
+    assert!(times.len() == 150 && times.values().all(|&times| times == 1));
+
+    // A record that goes on from another manifest has lost files in between.
+    std::fs::remove_file(folder.join("_manifest.json")).unwrap();
+    std::fs::write(folder.join(".rowspout/record.jsonl"), &record).unwrap();
+    let said = failed(&pull(&service, &folder, &SINCE).await, 2);
+    assert!(said.contains("put that one back"), "{said}");
+    // Nor may it speak of files elsewhere.
+    let outside = record.replace("0123456789abcdef", "../../../outside");
+    std::fs::write(folder.join(".rowspout/record.jsonl"), outside).unwrap();
+    let said = failed(&pull(&service, &folder, &SINCE).await, 2);
+    assert!(said.contains("is no record"), "{said}");
 }
