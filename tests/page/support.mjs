@@ -87,7 +87,9 @@ export async function heldService(bytes) {
     sockets.add(client).add(upstream);
     const end = () => { client.destroy(); upstream.destroy(); };
     for (const socket of [client, upstream]) socket.on('error', end).on('close', end);
-    client.pipe(upstream);
+    // Compressed, the whole of it would fit into the sockets on the way.
+    client.on('data', (chunk) => upstream.write(chunk.toString('latin1').replace(/^accept-encoding:.*\r\n/im, ''), 'latin1'));
+    client.on('end', () => upstream.end());
     upstream.on('data', (chunk) => {
       passed += chunk.length;
       client.write(chunk);
