@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::attempts::{Attempt, Failure, insist};
 use super::client::{Answer, Client};
+use super::disk::unwritable;
 use super::pulled::Pulled;
 use crate::error::{Error, ErrorKind, Result};
 use crate::random;
@@ -270,10 +271,6 @@ enum Next {
     Chunk(Bytes),
     /// The whole body was handed over.
     End,
-}
-
-pub(super) fn unwritable(path: &Path, error: std::io::Error) -> Error {
-    Error::internal(format!("{} cannot be written", path.display())).with_source(error)
 }
 
 /// Writes chunks and hashes them; the file is on the disk when this returns. `None` where the end did not come.
