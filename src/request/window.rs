@@ -464,3 +464,23 @@ fn offsets(inside: &[(Interval, i64)], zone: Tz) -> Result<Offsets> {
     }
     Ok(offsets.unwrap_or(NO_OFFSETS))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn utc_by_any_of_its_names_reaches_beyond_the_zone_database() {
+        let day = NaiveDate::from_ymd_opt(2299, 12, 31).unwrap();
+        for name in ["UTC", "Etc/UTC", "UCT", "Universal", "Etc/Zulu"] {
+            let window = Window::new(day, day, name.parse().unwrap()).unwrap();
+            let from = midnight_ms(day);
+            let until = from + 24 * MS_PER_HOUR;
+            assert_eq!(window.intervals, [Interval { from, until }], "{name}");
+        }
+        for name in ["GMT", "Etc/GMT", "Africa/Abidjan"] {
+            let error = Window::new(day, day, name.parse().unwrap()).unwrap_err();
+            assert_eq!(error.field(), Some("start_date"), "{name}");
+        }
+    }
+}
