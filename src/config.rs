@@ -32,12 +32,15 @@ pub const DEFAULT_CLICKHOUSE_URL: &str = "http://127.0.0.1:8123";
 pub const DEFAULT_CLICKHOUSE_DATABASE: &str = "default";
 /// The table or view that events are read from.
 pub const DEFAULT_EVENTS_TABLE: &str = "events";
-/// Exports that run at once; one more waits in the queue.
+/// Exports that run at once for each core; one more waits in the queue. Twice as many get less done, and half as many are too
+/// easily held up by slow clients.
+pub const DEFAULT_EXPORTS_PER_CORE: usize = 8;
+/// Exports that run at once where there are many cores.
 pub const DEFAULT_MAX_EXPORTS: usize = 32;
-/// Exports that are open at once for each that may have a place, where no setting says how many.
+/// Exports that are open at once for each that may have a place, where only this number is set.
 pub const DEFAULT_OPEN_EXPORTS_PER_PLACE: usize = 4;
-/// Exports of one key that run or wait at once; one more is refused with 429.
-pub const DEFAULT_MAX_EXPORTS_PER_KEY: usize = 16;
+/// Exports that are open at once where nothing is set.
+pub const DEFAULT_MAX_OPEN_EXPORTS: usize = 128;
 /// Exports that wait at once; one more is refused with 503.
 pub const DEFAULT_MAX_QUEUED: usize = 64;
 /// Time that an export waits in the queue before it is refused with 503, in seconds.
@@ -114,12 +117,12 @@ pub struct Layer {
     pub parallel: Option<usize>,
     /// How ClickHouse compresses rows on their way here: `none`, `lz4` or `zstd`. [`WireCompression::default`]
     pub wire_compression: Option<String>,
-    /// Exports that run at once. [`DEFAULT_MAX_EXPORTS`]
+    /// Exports that run at once. [`DEFAULT_EXPORTS_PER_CORE`] for each core, [`DEFAULT_MAX_EXPORTS`] at most
     pub max_exports: Option<usize>,
     /// Exports that are open at once, those included that wait for their clients.
-    /// [`DEFAULT_OPEN_EXPORTS_PER_PLACE`] for each of `max_exports`
+    /// [`DEFAULT_OPEN_EXPORTS_PER_PLACE`] for each of `max_exports` where that is set, else [`DEFAULT_MAX_OPEN_EXPORTS`]
     pub max_open_exports: Option<usize>,
-    /// Exports of one key that run or wait at once. [`DEFAULT_MAX_EXPORTS_PER_KEY`]
+    /// Exports of one key that run or wait at once. Half as many as run at once where that is not set
     pub max_exports_per_key: Option<usize>,
     /// Exports that wait at once. [`DEFAULT_MAX_QUEUED`]
     pub max_queued: Option<usize>,
@@ -418,11 +421,12 @@ impl Config {
                 ));
             }
         };
-        let max_exports = within(
-            "max_exports",
-            first!(max_exports).unwrap_or(DEFAULT_MAX_EXPORTS),
-            1..=MAX_EXPORTS,
-        )?;
+        let max_exports = first!(max_exports);
+        let max_open_exports = max_exports.map_or(DEFAULT_MAX_OPEN_EXPORTS, |places| {
+            places.saturating_mul(DEFAULT_OPEN_EXPORTS_PER_PLACE)
+        });
+        let max_exports = max_exports.unwrap_or_else(default_max_exports);
+        let max_exports = within("max_exports", max_exports, 1..=MAX_EXPORTS)?;
         Ok(Self {
             listen: address("listen", &listen)?,
             clickhouse: ClickHouse {
@@ -440,12 +444,12 @@ impl Config {
             max_exports,
             max_open_exports: within(
                 "max_open_exports",
-                first!(max_open_exports).unwrap_or(DEFAULT_OPEN_EXPORTS_PER_PLACE * max_exports),
+                first!(max_open_exports).unwrap_or(max_open_exports),
                 max_exports..=DEFAULT_OPEN_EXPORTS_PER_PLACE * MAX_EXPORTS,
             )?,
             max_exports_per_key: within(
                 "max_exports_per_key",
-                first!(max_exports_per_key).unwrap_or(DEFAULT_MAX_EXPORTS_PER_KEY),
+                first!(max_exports_per_key).unwrap_or_else(|| default_max_exports() / 2),
                 1..=2 * MAX_EXPORTS,
             )?,
             max_queued: within(
@@ -650,6 +654,14 @@ fn addresses(list: &str) -> impl Iterator<Item = &str> {
 
 /// One cursor keeps two cores busy: one formats the rows in ClickHouse, and one writes them here.
 fn default_parallel() -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (cores / 2).clamp(1, MAX_PARALLEL)
+    (cores() / 2).clamp(1, MAX_PARALLEL)
+}
+
+/// Exports that run at once where nothing is set.
+pub fn default_max_exports() -> usize {
+    (cores() * DEFAULT_EXPORTS_PER_CORE).min(DEFAULT_MAX_EXPORTS)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }

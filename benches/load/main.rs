@@ -8,9 +8,9 @@
 //!
 //! - Every body that ended as a whole one has the SHA-256 of the file that was made before, by the same service at rest.
 //! - Every query of a client that left is looked for in ClickHouse's list, and how long it was still there is told.
-//! - The small exports' latency, with their time in the queue, is told beside the fair share: what one takes at rest, times the
+//! - The small exports' latency, with their time in the queue and in coming again, is told beside the fair share: what one takes at rest, times the
 //!   clients that there are.
-//! - The service's peak resident memory is told beside its bound: what each export that runs may hold.
+//! - The service's peak resident memory is told beside its bound: what a quarter of the exports that may be open may hold.
 //!
 //! ```text
 //! cargo bench --bench load --
@@ -52,7 +52,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use abandoned::Abandoned;
-use client::{Client, Kind, Tally};
+use client::{Client, Ending, Kind, Taken, Tally};
 use files::Files;
 use options::Options;
 use report::Report;
@@ -114,7 +114,21 @@ async fn measure_all(options: &Options) -> bool {
     }
     let mut under_load = Vec::new();
     while Instant::now() < end {
-        under_load.push(probe.take_small(&files).await);
+        // From the first asking on, however often it is told to come again.
+        let asked = Instant::now();
+        loop {
+            let taken = probe.take_small(&files).await;
+            let again = match taken.ending {
+                Ending::Refused(503, again) => Some(again),
+                _ => None,
+            };
+            let seconds = asked.elapsed().as_secs_f64();
+            under_load.push(Taken { seconds, ..taken });
+            match again {
+                Some(again) if Instant::now() < end => tokio::time::sleep(again).await,
+                _ => break,
+            }
+        }
         tokio::time::sleep(PROBE_PAUSE).await;
     }
     let mut tally = Tally::default();

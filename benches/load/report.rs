@@ -1,6 +1,6 @@
 //! The figures, and whether they are as they must be.
 
-use rowspout::config::DEFAULT_MAX_EXPORTS;
+use rowspout::config::DEFAULT_MAX_OPEN_EXPORTS;
 use serde_json::{Value, json};
 
 use super::abandoned::Remained;
@@ -11,6 +11,9 @@ use super::stats::quantile;
 
 /// What one export may hold, in bytes: as the README says of each format.
 const EXPORT_BYTES: u64 = 48 << 20;
+
+/// Of so many open exports one holds all that: the others wait for clients, or have just begun.
+const HOLD_LITTLE: u64 = 4;
 
 /// How long the query of a client that left may be there, in seconds.
 const GONE_WITHIN: f64 = 1.0;
@@ -108,7 +111,7 @@ impl Report<'_> {
             of(1.0)
         );
 
-        let bound = self.idle_bytes + EXPORT_BYTES * DEFAULT_MAX_EXPORTS as u64;
+        let bound = self.idle_bytes + EXPORT_BYTES * DEFAULT_MAX_OPEN_EXPORTS as u64 / HOLD_LITTLE;
         println!(
             "service: {:.0} MiB before, {:.0} MiB at most; bound {:.0} MiB",
             self.idle_bytes as f64 / MIB,

@@ -1,6 +1,7 @@
 //! The parameters of an export.
 
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 use chrono_tz::Tz;
 
@@ -102,6 +103,19 @@ impl Asked {
             Self::Window(request) => request,
             Self::Since(request) => request.whole(),
         }
+    }
+
+    /// How much time of events is asked for; a day where nobody knows before they are looked for.
+    pub fn span(&self) -> Duration {
+        const DAY_MS: i64 = 86_400_000;
+        let ms = match self {
+            Self::Window(request) => {
+                let intervals = request.window.intervals.iter();
+                intervals.map(|time| time.until - time.from).sum()
+            }
+            Self::Since(_) => DAY_MS,
+        };
+        Duration::from_millis(ms.unsigned_abs())
     }
 }
 

@@ -1,8 +1,8 @@
 //! Who may export now: so many at once, so many of one key, and a queue with a bound and a patience for the rest.
 //!
-//! A place that becomes free goes to the waiting key with the fewest exports running, among equal ones to the one that had
-//! places for the shortest time lately, and then to who came first: whoever asks for little is not behind those who ask for
-//! much. Where the queue is full, the one that would be last is refused, be it the new one or another. A key's exports count from the moment
+//! A place that becomes free goes to the waiting key with the fewest exports running, and among equal ones to who came first. There,
+//! whoever had places lately counts as having come as much later, and so does, by some seconds, whoever asks for many days: who
+//! wants little is not behind those who want much. Where the queue is full, the one that would be last is refused, be it the new one or another. A key's exports count from the moment
 //! they wait, so no key can fill the queue; and they count by key and not by connection, so a second connection gives
 //! nobody more.
 //!
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::claim::{Claim, Had};
+use super::claim::{self, Claim, Had};
 use super::metrics::{self, Limit};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
@@ -72,6 +72,7 @@ struct OfKey {
 struct Turn {
     key: String,
     number: u64,
+    due: Instant,
     told: oneshot::Sender<Result<Place>>,
 }
 
@@ -109,15 +110,16 @@ impl Admission {
         }
     }
 
-    /// A place for an export of a key, at once or after waiting. Cancel-safe: a client that leaves the queue gives up its
+    /// A place for an export of a key that asks for the events of such a time, at once or after waiting. Cancel-safe: a client that leaves the queue gives up its
     /// turn.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::RateLimited`] where the key has enough exports, [`ErrorKind::Unavailable`] where the queue is full, the
     /// patience has ended or the service is shutting down.
-    pub(super) async fn enter(&self, key: &str) -> Result<Place> {
+    pub(super) async fn enter(&self, key: &str, asked: Duration) -> Result<Place> {
         let (number, turn) = {
+            let due = claim::due(Instant::now(), asked);
             let mut state = self.places.lock();
             if state.closed {
                 return Err(shutting_down());
@@ -129,10 +131,10 @@ impl Admission {
                 state.of_key(key).running += 1;
                 return Ok(self.places.place(key));
             }
-            if state.queue.len() >= self.max_queued && !state.make_room(key) {
+            if state.queue.len() >= self.max_queued && !state.make_room(key, due) {
                 return Err(queue_full());
             }
-            state.wait(key)
+            state.wait(key, due)
         };
         let waiting = Waiting {
             places: &self.places,
@@ -296,13 +298,14 @@ impl State {
         });
     }
 
-    fn wait(&mut self, key: &str) -> (u64, oneshot::Receiver<Result<Place>>) {
+    fn wait(&mut self, key: &str, due: Instant) -> (u64, oneshot::Receiver<Result<Place>>) {
         let (told, turn) = oneshot::channel();
         let number = self.number();
         self.of_key(key).waiting += 1;
         self.queue.push_back(Turn {
             key: key.to_owned(),
             number,
+            due,
             told,
         });
         metrics::queued(1.0);
@@ -345,11 +348,12 @@ impl State {
         metrics::queued(-1.0);
     }
 
-    /// Whose turn it is: of the key with the smallest claim, the one that came first.
+    /// Whose turn it is: of those with the smallest claim, the one that came first.
     fn next_turn(&mut self) -> Option<Turn> {
         let now = Instant::now();
-        let claims = self.queue.iter().map(|turn| self.claim(&turn.key, now));
-        let (at, _) = claims.enumerate().min_by(|(_, a), (_, b)| a.cmp(b))?;
+        let claims = self.queue.iter();
+        let claims = claims.map(|turn| self.claim(&turn.key, turn.due, now));
+        let (at, _) = claims.enumerate().min_by_key(|(_, claim)| *claim)?;
         let turn = self.queue.remove(at)?;
         self.openable -= 1;
         self.of_key(&turn.key).running += 1;
@@ -357,13 +361,13 @@ impl State {
         Some(turn)
     }
 
-    /// Refuses the one that waits with the largest claim, if an export of this key has a smaller one.
-    fn make_room(&mut self, key: &str) -> bool {
+    /// Refuses the one that waits with the largest claim, if an export of this key that is due then has a smaller one.
+    fn make_room(&mut self, key: &str, due: Instant) -> bool {
         let now = Instant::now();
-        let claims = self.queue.iter().map(|turn| self.claim(&turn.key, now));
-        let last = claims.enumerate().max_by(|(_, a), (_, b)| a.cmp(b));
-        let Some((at, _)) = last.filter(|(_, claim)| self.claim(key, now).cmp(claim).is_lt())
-        else {
+        let claims = self.queue.iter();
+        let claims = claims.map(|turn| self.claim(&turn.key, turn.due, now));
+        let last = claims.enumerate().max_by_key(|(_, claim)| *claim);
+        let Some((at, _)) = last.filter(|(_, claim)| self.claim(key, due, now) < *claim) else {
             return false;
         };
         if let Some(turn) = self.queue.remove(at) {
@@ -374,11 +378,11 @@ impl State {
         true
     }
 
-    fn claim(&self, key: &str, now: Instant) -> Claim {
+    fn claim(&self, key: &str, due: Instant, now: Instant) -> Claim {
         let of_key = self.by_key.get(key);
         let (running, had) =
             of_key.map_or_else(Default::default, |of_key| (of_key.running, of_key.had));
-        Claim::of(running, had, now)
+        Claim::of(running, had, due, now)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use super::*;
 
+const DAY: Duration = Duration::from_secs(86_400);
+
 fn admission(exports: usize, queued: usize) -> Arc<Admission> {
     Arc::new(Admission {
         places: Places::new(exports, 2 * exports),
@@ -18,7 +20,7 @@ async fn wait(
 ) -> tokio::task::JoinHandle<Result<Place>> {
     let before = admission.places.lock().queue.len();
     let entering = admission.clone();
-    let task = tokio::spawn(async move { entering.enter(key).await });
+    let task = tokio::spawn(async move { entering.enter(key, DAY).await });
     while admission.places.lock().queue.len() == before {
         tokio::task::yield_now().await;
     }
@@ -36,7 +38,7 @@ async fn a_place_goes_to_the_key_with_the_fewest_exports_and_then_to_who_came_fi
     let admission = admission(3, 10);
     let mut running = Vec::new();
     for key in ["many", "many", "one"] {
-        running.push(admission.enter(key).await.unwrap());
+        running.push(admission.enter(key, DAY).await.unwrap());
     }
     let mut turns = Vec::new();
     for key in ["many", "many", "one", "none", "none"] {
@@ -44,7 +46,7 @@ async fn a_place_goes_to_the_key_with_the_fewest_exports_and_then_to_who_came_fi
     }
     assert!(
         admission
-            .enter("many")
+            .enter("many", DAY)
             .await
             .is_err_and(|error| error.kind() == ErrorKind::RateLimited)
     );
@@ -83,7 +85,7 @@ async fn of_keys_without_exports_the_one_that_had_least_lately_is_first() {
         let time = Duration::from_secs(seconds);
         state.of_key(key).had.add(time, then);
     }
-    let place = admission.enter("other").await.unwrap();
+    let place = admission.enter("other", DAY).await.unwrap();
     let mut turns = Vec::new();
     for key in ["slow", "small", "long ago"] {
         turns.push((key, wait(&admission, key).await));
@@ -107,23 +109,61 @@ async fn of_keys_without_exports_the_one_that_had_least_lately_is_first() {
 }
 
 #[tokio::test]
+async fn of_keys_that_had_nothing_who_asks_for_little_overtakes_who_just_came_and_asks_for_much() {
+    let admission = admission(1, 3);
+    let place = admission.enter("other", DAY).await.unwrap();
+    let mut turns = Vec::new();
+    for (key, days) in [("quarter", 90), ("month", 30), ("day", 1)] {
+        let entering = admission.clone();
+        let asked = days * DAY;
+        turns.push((
+            key,
+            tokio::spawn(async move { entering.enter(key, asked).await }),
+        ));
+        while admission.places.lock().queue.len() < turns.len() {
+            tokio::task::yield_now().await;
+        }
+    }
+    // Of a full queue, the one that is due last makes room.
+    let entering = admission.clone();
+    let hour = tokio::spawn(async move { entering.enter("hour", DAY / 24).await });
+    let (_, quarter) = turns.remove(0);
+    let refused = quarter.await.unwrap();
+    assert!(refused.is_err_and(|error| error.kind() == ErrorKind::Unavailable));
+    turns.push(("hour", hour));
+    // One that asks for much is not overtaken for ever.
+    {
+        let mut state = admission.places.lock();
+        let month = state.queue.iter_mut().find(|turn| turn.key == "month");
+        month.unwrap().due -= Duration::from_secs(2);
+    }
+    drop(place);
+    for key in ["month", "hour", "day"] {
+        let at = turns.iter().position(|(of, _)| *of == key).unwrap();
+        let (_, turn) = turns.remove(at);
+        assert_eq!(turn.await.unwrap().unwrap().key, key);
+    }
+    assert_has_nothing(&admission, 1);
+}
+
+#[tokio::test]
 async fn where_the_queue_is_full_the_one_that_would_be_last_is_refused() {
     let admission = admission(2, 2);
     let mut running = Vec::new();
     for key in ["many", "many"] {
-        running.push(admission.enter(key).await.unwrap());
+        running.push(admission.enter(key, DAY).await.unwrap());
     }
     let one = wait(&admission, "one").await;
     let many = wait(&admission, "many").await;
     // Of a new one as of the last one in the queue, the new one is refused.
     assert!(
         admission
-            .enter("many")
+            .enter("many", DAY)
             .await
             .is_err_and(|error| error.retry_after().is_some())
     );
     let entering = admission.clone();
-    let other = tokio::spawn(async move { entering.enter("other").await });
+    let other = tokio::spawn(async move { entering.enter("other", DAY).await });
     let refused = many.await.unwrap();
     assert!(refused.is_err_and(|error| error.kind() == ErrorKind::Unavailable));
     drop(running);
@@ -136,11 +176,11 @@ async fn where_the_queue_is_full_the_one_that_would_be_last_is_refused() {
 #[tokio::test]
 async fn who_leaves_the_queue_or_its_place_keeps_nothing() {
     let admission = admission(1, 1);
-    let place = admission.enter("a").await.unwrap();
+    let place = admission.enter("a", DAY).await.unwrap();
     let waiting = wait(&admission, "b").await;
     assert!(
         admission
-            .enter("c")
+            .enter("c", DAY)
             .await
             .is_err_and(|error| error.kind() == ErrorKind::Unavailable)
     );
@@ -148,15 +188,15 @@ async fn who_leaves_the_queue_or_its_place_keeps_nothing() {
     assert!(waiting.await.is_err());
     assert!(in_queue(&admission).is_empty());
     // One whose turn comes while it leaves gives the place back.
-    let (_, turn) = admission.places.lock().wait("b");
+    let (_, turn) = admission.places.lock().wait("b", Instant::now());
     drop(turn);
     drop(place);
     assert_has_nothing(&admission, 1);
-    let place = admission.enter("a").await.unwrap();
+    let place = admission.enter("a", DAY).await.unwrap();
     let waiting = wait(&admission, "b").await;
     admission.close();
     assert!(waiting.await.unwrap().is_err());
-    assert!(admission.enter("a").await.is_err());
+    assert!(admission.enter("a", DAY).await.is_err());
     drop(place);
     assert_has_nothing(&admission, 1);
 }
@@ -182,7 +222,7 @@ async fn lent_places_go_to_new_exports_and_to_those_that_want_theirs_again_in_tu
     let admission = admission(3, 10);
     let mut places = Vec::new();
     for _ in 0..3 {
-        let mut place = admission.enter("slow").await.unwrap();
+        let mut place = admission.enter("slow", DAY).await.unwrap();
         place.lend();
         // Lent twice, it is lent once.
         place.lend();
@@ -193,8 +233,8 @@ async fn lent_places_go_to_new_exports_and_to_those_that_want_theirs_again_in_tu
     assert!(!places[0].is_lent() && places[1].is_lent());
     assert_eq!(admission.places.lock().free, 2);
     let (a, b) = (
-        admission.enter("a").await.unwrap(),
-        admission.enter("b").await.unwrap(),
+        admission.enter("a", DAY).await.unwrap(),
+        admission.enter("b", DAY).await.unwrap(),
     );
     // Who loses patience goes on without one.
     places[1].take_again(Duration::ZERO).await;
@@ -227,7 +267,7 @@ async fn open_exports_have_a_bound_whoever_lends() {
     let admission = admission(2, 10);
     let mut open = Vec::new();
     for key in ["a", "b", "c", "d"] {
-        let mut place = admission.enter(key).await.unwrap();
+        let mut place = admission.enter(key, DAY).await.unwrap();
         place.lend();
         open.push(place);
     }
@@ -250,16 +290,16 @@ async fn open_exports_have_a_bound_whoever_lends() {
 #[tokio::test]
 async fn who_leaves_while_it_wants_its_place_again_keeps_nothing() {
     let admission = admission(1, 10);
-    let mut lent = admission.enter("a").await.unwrap();
+    let mut lent = admission.enter("a", DAY).await.unwrap();
     lent.lend();
-    let place = admission.enter("b").await.unwrap();
+    let place = admission.enter("b", DAY).await.unwrap();
     let task = want_again(&admission, lent).await;
     task.abort();
     assert!(task.await.is_err());
     // One whose turn comes while it leaves has its place, and gives it back.
     let mut lent = place;
     lent.lend();
-    let place = admission.enter("c").await.unwrap();
+    let place = admission.enter("c", DAY).await.unwrap();
     let number = admission.places.lock().number();
     let (told, turn) = oneshot::channel();
     let returning = Return { number, told };

@@ -66,7 +66,7 @@ pub(super) async fn export(
     {
         return Ok(Headers::of(wanted, encoding)?.on(response, Body::full("")));
     }
-    let place = service.admission.enter(&key.id).await?;
+    let place = service.admission.enter(&key.id, asked.span()).await?;
     let (wanted, fence, mut told) = match asked {
         Asked::Window(wanted) => (Arc::new(wanted), fence, None),
         Asked::Since(since) => {

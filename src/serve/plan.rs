@@ -1,6 +1,7 @@
 //! `GET /api/websites/{id}/export/plan`: what an export would be, and the parts that it can be had in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response};
@@ -47,7 +48,7 @@ pub(super) async fn plan(
     if request.method() == Method::HEAD {
         return Ok(respond::json(""));
     }
-    let place = service.admission.enter(&key.id).await?;
+    let place = service.admission.enter(&key.id, Duration::ZERO).await?;
     // It may have waited for its place.
     let fence = fence().await?;
     let export = Arc::new(wanted.export.clone());

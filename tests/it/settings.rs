@@ -7,12 +7,14 @@ use rowspout::config::{Config, Layer};
 const SAMPLE: &str = include_str!("../../deploy/rowspout.toml");
 
 /// What has no default that could stand in a file.
-const WITHOUT_DEFAULT: [&str; 9] = [
+const WITHOUT_DEFAULT: [&str; 11] = [
     "clickhouse_password",
     "clickhouse_user",
     "libchdb",
     "log_password",
     "log_user",
+    "max_exports",
+    "max_exports_per_key",
     "parallel",
     "ticket_secret",
     "tls_cert",
