@@ -22,11 +22,17 @@ const PAGE_ROWS: usize = 20_000;
 /// A page ends with the value that reaches this many bytes.
 const PAGE_BYTES: usize = 4 << 20;
 
+/// Room in front of a page's texts for its definition levels: their length, that of their run, and a bit for each row.
+const LEVELS_ROOM: usize = 4 + 3 + PAGE_ROWS.div_ceil(8);
+
 /// A column whose distinct texts take more bytes than this is written without a dictionary from there on.
 const DICTIONARY_BYTES: usize = 1 << 20;
 
-/// The place of a text that was not looked up yet: no dictionary is so large.
+/// The code of a text that was not looked up yet: no dictionary is so large.
 const UNKNOWN: u32 = u32::MAX;
+
+/// And of the empty text, which has none.
+const ABSENT: u32 = UNKNOWN - 1;
 
 /// Longest text that statistics hold, in bytes. A column with a longer one has no statistics.
 const STATISTICS_BYTES: usize = 64;
@@ -57,6 +63,11 @@ impl TimeChunk {
         Ok(self.pages.bytes()? + self.values.len())
     }
 
+    /// The pages of the row group so far.
+    pub(super) fn pages(&mut self) -> &mut Pages {
+        &mut self.pages
+    }
+
     #[inline]
     pub(super) fn push(&mut self, value: i64, compressor: &Compressor) {
         self.values.extend_from_slice(&value.to_le_bytes());
@@ -74,6 +85,7 @@ impl TimeChunk {
         let page = DataPage {
             rows: self.values.len() / size_of::<i64>(),
             bytes: std::mem::replace(&mut self.values, compressor.buffer()),
+            from: 0,
             nulls: 0,
             encoding: Encoding::PLAIN,
             bounds: Some(Bounds::Between(
@@ -115,9 +127,10 @@ pub(super) struct TextChunk {
     present: Vec<u64>,
     rows: usize,
     nulls: usize,
-    /// The texts of the page: codes, or lengths and bytes.
+    /// The texts of the page: codes, or lengths and bytes behind [`LEVELS_ROOM`].
     codes: Vec<u32>,
     plain: Vec<u8>,
+    levels: Vec<u8>,
     /// Whether the column has statistics so far; those of the page where it has no dictionary; those of the row group.
     with_statistics: bool,
     in_statistics: bool,
@@ -143,6 +156,7 @@ impl TextChunk {
             nulls: 0,
             codes: Vec::new(),
             plain: Vec::new(),
+            levels: Vec::new(),
             with_statistics: statistics,
             in_statistics: statistics,
             bounds: None,
@@ -160,7 +174,12 @@ impl TextChunk {
     /// A page cannot be compressed.
     pub(super) fn bytes(&mut self) -> Result<usize> {
         let pages = self.pages.bytes()?;
-        Ok(pages + self.dictionary.page().len() + self.codes.len() + self.plain.len())
+        Ok(pages + self.dictionary.page().len() + self.codes.len() + self.plain_bytes())
+    }
+
+    /// The pages of the row group so far.
+    pub(super) fn pages(&mut self) -> &mut Pages {
+        &mut self.pages
     }
 
     /// Adds texts.
@@ -182,17 +201,32 @@ impl TextChunk {
     ) {
         let mut known = std::mem::take(&mut self.known);
         known.clear();
-        known.resize(entries.len(), UNKNOWN);
+        known.extend(entries.iter().map(|entry| match entry.len {
+            0 => ABSENT,
+            _ => UNKNOWN,
+        }));
         let text = |code: u32| entries[code as usize].of(bytes);
-        let look_up = |dictionary: &mut Dictionary, code: u32| {
-            let place = &mut known[code as usize];
-            if *place == UNKNOWN {
-                *place = dictionary.code(text(code));
-            }
-            *place
-        };
-        self.extend_with(codes.iter().copied(), text, look_up, compressor);
+        let mut rest = codes;
+        while self.in_dictionary && !rest.is_empty() {
+            let next = &rest[..self.most_next().min(rest.len())];
+            let (present, rows) = match self.take_known(next, &known) {
+                Some(present) => (present, next.len()),
+                None => {
+                    let look_up = |dictionary: &mut Dictionary, code: u32| {
+                        let place = &mut known[code as usize];
+                        if *place == UNKNOWN {
+                            *place = dictionary.code(text(code));
+                        }
+                        *place
+                    };
+                    self.take_codes(next.iter().copied(), text, look_up)
+                }
+            };
+            self.took(present, rows, compressor);
+            rest = &rest[rows..];
+        }
         self.known = known;
+        self.extend(rest.iter().map(|&code| text(code)), compressor);
     }
 
     /// Adds texts, 64 at a time at most, so that whether they are there makes one word.
@@ -204,8 +238,7 @@ impl TextChunk {
         compressor: &Compressor,
     ) {
         loop {
-            let first = self.rows % 64;
-            let most = (64 - first).min(PAGE_ROWS - self.rows);
+            let most = self.most_next();
             let (present, rows) = if self.in_dictionary {
                 self.take_codes(texts.by_ref().take(most), &text, &mut look_up)
             } else {
@@ -214,22 +247,58 @@ impl TextChunk {
             if rows == 0 {
                 return;
             }
-            match self.present.last_mut() {
-                Some(word) if first > 0 => *word |= present << first,
-                _ => self.present.push(present),
-            }
-            self.rows += rows;
-            self.nulls += rows - present.count_ones() as usize;
-            let dictionary_full = self.in_dictionary && self.dictionary_full();
-            if dictionary_full || self.plain.len() >= PAGE_BYTES || self.rows >= PAGE_ROWS {
-                self.end_page(compressor);
-            }
-            self.in_dictionary &= !dictionary_full;
+            self.took(present, rows, compressor);
         }
+    }
+
+    /// How many rows there is room for in the last word of those that say what is there, and in the page.
+    fn most_next(&self) -> usize {
+        (64 - self.rows % 64).min(PAGE_ROWS - self.rows)
+    }
+
+    /// Counts rows whose texts were taken, and ends the page or the dictionary with them if they are full.
+    fn took(&mut self, present: u64, rows: usize, compressor: &Compressor) {
+        let first = self.rows % 64;
+        match self.present.last_mut() {
+            Some(word) if first > 0 => *word |= present << first,
+            _ => self.present.push(present),
+        }
+        self.rows += rows;
+        self.nulls += rows - present.count_ones() as usize;
+        let dictionary_full = self.in_dictionary && self.dictionary_full();
+        if dictionary_full || self.plain_bytes() >= PAGE_BYTES || self.rows >= PAGE_ROWS {
+            self.end_page(compressor);
+        }
+        self.in_dictionary &= !dictionary_full;
+    }
+
+    /// Bytes of the texts that are written without a dictionary.
+    fn plain_bytes(&self) -> usize {
+        self.plain.len().saturating_sub(LEVELS_ROOM)
     }
 
     fn dictionary_full(&self) -> bool {
         self.dictionary.page().len() >= DICTIONARY_BYTES || self.dictionary.is_full()
+    }
+
+    /// Takes 64 texts at most that come as codes, if all of them were looked up before. Gives a bit for each that is there.
+    #[inline]
+    fn take_known(&mut self, codes: &[u32], known: &[u32]) -> Option<u64> {
+        let mut places = [0; 64];
+        let (mut present, mut taken, mut unknown) = (0, 0, false);
+        for (row, &code) in codes.iter().enumerate() {
+            let place = known[code as usize];
+            unknown |= place == UNKNOWN;
+            // Written over by the next one where there is no text.
+            places[taken % 64] = place;
+            taken += usize::from(place != ABSENT);
+            present |= u64::from(place != ABSENT) << row;
+        }
+        if unknown {
+            return None;
+        }
+        self.codes.extend_from_slice(&places[..taken]);
+        Some(present)
     }
 
     /// Looks texts up until the dictionary is full. Gives a bit for each that is there, and how many rows were taken.
@@ -259,6 +328,9 @@ impl TextChunk {
     /// Copies texts until the page is full. Gives a bit for each that is there, and how many rows were taken.
     #[inline]
     fn take_plain<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) -> (u64, usize) {
+        if self.plain.is_empty() {
+            self.plain.resize(LEVELS_ROOM, 0);
+        }
         let (mut present, mut rows) = (0, 0);
         for text in texts {
             rows += 1;
@@ -271,7 +343,7 @@ impl TextChunk {
                 let len = (text.len() as u32).to_le_bytes();
                 self.plain.extend_from_slice(&len);
                 self.plain.extend_from_slice(&text);
-                if self.plain.len() >= PAGE_BYTES {
+                if self.plain_bytes() >= PAGE_BYTES {
                     break;
                 }
             }
@@ -284,28 +356,35 @@ impl TextChunk {
             return;
         }
         // Definition levels, behind their length: one for a text, zero for null.
-        let mut page = compressor.buffer();
-        page.extend_from_slice(&[0; 4]);
+        let mut levels = std::mem::take(&mut self.levels);
+        levels.clear();
+        levels.extend_from_slice(&[0; 4]);
         if self.nulls == 0 || self.nulls == self.rows {
-            hybrid::write_run(u32::from(self.nulls == 0), self.rows, 1, &mut page);
+            hybrid::write_run(u32::from(self.nulls == 0), self.rows, 1, &mut levels);
         } else {
-            hybrid::pack_bits(&self.present, self.rows, &mut page);
+            hybrid::pack_bits(&self.present, self.rows, &mut levels);
         }
-        let levels = (page.len() - 4) as u32;
-        page[..4].copy_from_slice(&levels.to_le_bytes());
+        let length = (levels.len() - 4) as u32;
+        levels[..4].copy_from_slice(&length.to_le_bytes());
 
-        let encoding = if self.in_dictionary {
+        let (bytes, from, encoding) = if self.in_dictionary {
+            let mut page = compressor.buffer();
+            page.extend_from_slice(&levels);
             let width = hybrid::bit_width(self.dictionary.len());
             page.push(width as u8);
             hybrid::encode(&self.codes, width, &mut page);
-            Encoding::RLE_DICTIONARY
+            (page, 0, Encoding::RLE_DICTIONARY)
         } else {
-            page.extend_from_slice(&self.plain);
-            Encoding::PLAIN
+            let mut page = std::mem::replace(&mut self.plain, compressor.buffer());
+            let from = LEVELS_ROOM - levels.len();
+            page[from..LEVELS_ROOM].copy_from_slice(&levels);
+            (page, from, Encoding::PLAIN)
         };
+        self.levels = levels;
         let bounds = self.end_bounds();
         let page = DataPage {
-            bytes: page,
+            bytes,
+            from,
             rows: self.rows,
             nulls: self.nulls,
             encoding,
@@ -317,9 +396,6 @@ impl TextChunk {
         self.rows = 0;
         self.nulls = 0;
         self.codes.clear();
-        self.plain.clear();
-        // One long text must not hold its room until the export ends.
-        self.plain.shrink_to(2 * PAGE_BYTES);
     }
 
     /// The page's bounds, which become part of the row group's.

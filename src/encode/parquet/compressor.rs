@@ -19,7 +19,7 @@ const MAX_KEPT_BYTES: usize = 8 << 20;
 
 /// Buffers of pages that are kept for later ones, and the largest that is, in bytes.
 const SPARE_BUFFERS: usize = 16;
-const MAX_SPARE_BYTES: usize = 256 << 10;
+const MAX_SPARE_BYTES: usize = 768 << 10;
 
 /// Compresses pages in the order in which they are handed over. Holds [`WAITING_BYTES`] of them, the compressed bytes of the
 /// largest one, and spare buffers ([`SPARE_BUFFERS`] of [`MAX_SPARE_BYTES`]). Its thread ends once this is dropped.
@@ -35,6 +35,8 @@ pub(super) struct Compressed(Receiver<std::io::Result<Bytes>>);
 
 struct Job {
     page: Vec<u8>,
+    /// Where in it the page starts.
+    from: usize,
     done: SyncSender<std::io::Result<Bytes>>,
 }
 
@@ -77,8 +79,8 @@ impl Compressor {
         Ok(Self { pages, shared })
     }
 
-    /// Hands a page over; waits while too much is waiting already.
-    pub(super) fn compress(&self, page: Vec<u8>) -> Compressed {
+    /// Hands a page over, what stands behind `from`; waits while too much is waiting already.
+    pub(super) fn compress(&self, page: Vec<u8>, from: usize) -> Compressed {
         let mut state = self.shared.lock();
         while state.waiting_bytes > 0
             && state.waiting_bytes + page.len() > WAITING_BYTES
@@ -94,7 +96,7 @@ impl Compressor {
         drop(state);
         let (done, compressed) = sync_channel(1);
         // A thread that is gone drops `done`, and whoever asks for the page learns of it.
-        let _ = self.pages.send(Job { page, done });
+        let _ = self.pages.send(Job { page, from, done });
         Compressed(compressed)
     }
 
@@ -140,9 +142,14 @@ enum Codec {
 
 impl Thread {
     fn run(mut self, jobs: &Receiver<Job>) {
-        while let Ok(Job { mut page, done }) = jobs.recv() {
+        while let Ok(Job {
+            mut page,
+            from,
+            done,
+        }) = jobs.recv()
+        {
             // Whoever wanted it may be gone.
-            let _ = done.send(self.compress(&page));
+            let _ = done.send(self.compress(&page[from..]));
             let mut state = self.shared.lock();
             state.waiting_bytes -= page.len();
             if state.spare.len() < SPARE_BUFFERS && page.capacity() <= MAX_SPARE_BYTES {
@@ -197,10 +204,16 @@ mod tests {
             let len = [0, 1, 70_000, 3 << 20, WAITING_BYTES + 1][i % 5];
             (0..len).map(|at| (at * i % 251) as u8).collect()
         };
-        let compressed: Vec<_> = (0..20).map(|i| compressor.compress(page(i))).collect();
+        let compressed: Vec<_> = (0..20)
+            .map(|i| compressor.compress(page(i), i.min(page(i).len())))
+            .collect();
         for (i, compressed) in compressed.into_iter().enumerate() {
             let bytes = compressed.wait().unwrap();
-            assert_eq!(zstd::decode_all(&bytes[..]).unwrap(), page(i), "page {i}");
+            assert_eq!(
+                zstd::decode_all(&bytes[..]).unwrap(),
+                page(i)[i.min(page(i).len())..],
+                "page {i}"
+            );
         }
     }
 
@@ -210,9 +223,9 @@ mod tests {
         let mut buffer = compressor.buffer();
         buffer.extend_from_slice(&[7; 1_000]);
         let (place, capacity) = (buffer.as_ptr(), buffer.capacity());
-        compressor.compress(buffer).wait().unwrap();
+        compressor.compress(buffer, 0).wait().unwrap();
         // The second page is taken up only when the first one's buffer has been given back.
-        compressor.compress(Vec::new()).wait().unwrap();
+        compressor.compress(Vec::new(), 0).wait().unwrap();
         let mut again = compressor.buffer();
         if again.capacity() == 0 {
             again = compressor.buffer();

@@ -14,12 +14,15 @@ pub(super) fn bit_width(entries: usize) -> u32 {
 pub(super) fn encode(values: &[u32], width: u32, out: &mut Vec<u8>) {
     let mut packed_from = 0;
     let mut at = 0;
-    while at < values.len() {
-        let value = values[at];
-        let mut run = values[at..]
-            .iter()
-            .take_while(|&&other| other == value)
-            .count();
+    while let Some(&value) = values.get(at + MIN_RUN - 1) {
+        // A run that is long enough and starts in front of this value includes it.
+        let same = |other: &&u32| **other == value;
+        let before = values[at..at + MIN_RUN - 1].iter().rev();
+        let before = before.take_while(same).count();
+        let from_it = values[at + MIN_RUN - 1..].iter();
+        let from_it = from_it.take_while(same).count();
+        at += MIN_RUN - 1 - before;
+        let mut run = before + from_it;
         // What is packed in front of a run must be a multiple of eight.
         let pad = (at - packed_from).wrapping_neg() % 8;
         if run >= MIN_RUN + pad {

@@ -246,12 +246,31 @@ impl ParquetEncoder {
         let mut columns: Vec<_> = times.chain(event_types).chain(texts).collect();
         columns.sort_by_key(|(place, _)| *place);
         let mut group = self.writer.0.next_row_group()?;
-        for (_, column) in columns {
+        let mut rooms = Vec::with_capacity(columns.len());
+        for (place, column) in columns {
             let (bytes, close) = column.finish(self.compression)?;
             group.append_column(&bytes, close)?;
+            rooms.push((place, bytes.into_room()));
         }
         group.close()?;
+        for (place, room) in rooms {
+            self.reuse(place, room);
+        }
         Ok(())
+    }
+
+    /// Gives the room of a column to its next row group.
+    fn reuse(&mut self, place: usize, room: Vec<u8>) {
+        let times = self.times.iter_mut();
+        let times = times.map(|(of, times)| (*of, times.pages()));
+        let event_types = self.event_types.iter_mut();
+        let event_types = event_types.map(|(of, chunk)| (*of, chunk.pages()));
+        let texts = self.text.iter_mut();
+        let texts = texts.map(|(of, _, chunk)| (*of, chunk.pages()));
+        let mut columns = times.chain(event_types).chain(texts);
+        if let Some((_, pages)) = columns.find(|(of, _)| *of == place) {
+            pages.reuse(room);
+        }
     }
 
     pub(super) fn take_chunk(&mut self) -> Option<Bytes> {

@@ -1,7 +1,8 @@
 //! The pages of one column of a row group, compressed, and what the file says about them.
 
 use std::collections::VecDeque;
-use std::io::Read;
+use std::io::{Cursor, Read};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, PageType};
@@ -18,6 +19,9 @@ use parquet::schema::types::ColumnDescPtr;
 
 use super::compressor::{Compressed, Compressor};
 
+/// Room for a column's bytes that is kept from row group to row group, in bytes.
+const MAX_KEPT_BYTES: usize = 4 << 20;
+
 /// What the rows of a page are between, for readers that skip pages.
 #[derive(Debug)]
 pub(super) enum Bounds {
@@ -29,8 +33,9 @@ pub(super) enum Bounds {
 
 /// A data page that is full.
 pub(super) struct DataPage {
-    /// Levels and values.
+    /// Levels and values, from a place on.
     pub(super) bytes: Vec<u8>,
+    pub(super) from: usize,
     pub(super) rows: usize,
     pub(super) nulls: usize,
     pub(super) encoding: Encoding,
@@ -50,7 +55,7 @@ impl DictionaryPage {
     pub(super) fn of(bytes: Vec<u8>, entries: usize, compressor: &Compressor) -> Self {
         Self {
             uncompressed: bytes.len(),
-            compressed: compressor.compress(bytes),
+            compressed: compressor.compress(bytes, 0),
             entries,
         }
     }
@@ -118,11 +123,18 @@ impl Pages {
         Ok(self.written.bytes_written())
     }
 
+    /// Takes the room of an earlier row group for what is written, if nothing is yet.
+    pub(super) fn reuse(&mut self, room: Vec<u8>) {
+        if self.written.bytes_written() == 0 {
+            self.written = TrackedWrite::new(room);
+        }
+    }
+
     /// Has a page compressed behind the others.
     pub(super) fn push(&mut self, page: DataPage, compressor: &Compressor) {
         self.pending.push_back(Pending {
-            uncompressed: page.bytes.len(),
-            compressed: compressor.compress(page.bytes),
+            uncompressed: page.bytes.len() - page.from,
+            compressed: compressor.compress(page.bytes, page.from),
             rows: page.rows,
             nulls: page.nulls,
             encoding: page.encoding,
@@ -205,8 +217,8 @@ impl Pages {
             self.encodings.insert(0, dictionary);
         }
         let front = Bytes::from(front.into_inner()?);
-        let pages = Bytes::from(self.written.into_inner()?);
-        let compressed = front.len() + pages.len();
+        let pages = Shared(Arc::new(self.written.into_inner()?));
+        let compressed = front.len() + pages.0.len();
 
         let mut encodings: Vec<_> = self.encodings.iter().map(|pages| pages.encoding).collect();
         encodings.push(Encoding::RLE);
@@ -264,12 +276,31 @@ impl EndedColumn {
 /// The bytes of a column: its dictionary page in front, which is the last one to be known.
 pub(super) struct ColumnBytes {
     front: Bytes,
-    pages: Bytes,
+    pages: Shared,
+}
+
+#[derive(Clone)]
+struct Shared(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl ColumnBytes {
+    /// The room of the bytes, once they are written, for those of the next row group.
+    pub(super) fn into_room(self) -> Vec<u8> {
+        let mut room = Arc::try_unwrap(self.pages.0).unwrap_or_default();
+        room.clear();
+        room.shrink_to(MAX_KEPT_BYTES);
+        room
+    }
 }
 
 impl Length for ColumnBytes {
     fn len(&self) -> u64 {
-        (self.front.len() + self.pages.len()) as u64
+        (self.front.len() + self.pages.0.len()) as u64
     }
 }
 
@@ -279,10 +310,9 @@ impl ChunkReader for ColumnBytes {
     fn get_read(&self, start: u64) -> Result<Self::T> {
         let start = start as usize;
         let front = self.front.slice(start.min(self.front.len())..);
-        let pages = self.pages.slice(start.saturating_sub(self.front.len())..);
-        Ok(Box::new(
-            std::io::Cursor::new(front).chain(std::io::Cursor::new(pages)),
-        ))
+        let mut pages = Cursor::new(self.pages.clone());
+        pages.set_position(start.saturating_sub(self.front.len()) as u64);
+        Ok(Box::new(Cursor::new(front).chain(pages)))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
