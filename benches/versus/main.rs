@@ -2,7 +2,7 @@
 //!
 //! For each format and two tables (parts merged, and three parts that overlap in time) three programs run in turn, each as a
 //! process of its own: `rowspout export`; the same cursor drained to nowhere; and ClickHouse's own FORMAT through
-//! the same endpoint (for Parquet from the embedded engine, `INSERT INTO FUNCTION file()`). Rowspout and the own FORMAT
+//! the same endpoint (for Parquet and Arrow from the embedded engine, `INSERT INTO FUNCTION file()`). Rowspout and the own FORMAT
 //! write to standard output, which is read away here. Interleaved, so that a machine whose speed drifts treats all
 //! alike. Measured are wall time, time to the first byte, CPU of the program and of the engine apart, the program's peak
 //! resident memory, and bytes; printed are medians, spreads and ratios of medians.
@@ -11,7 +11,7 @@
 //! cargo bench --bench versus --
 //!   --events N              events in each table
 //!   --runs N                counted runs of each program
-//!   --format F              csv, json, ndjson or parquet; may be repeated [default: all]
+//!   --format F              csv, json, ndjson, parquet or arrow; may be repeated [default: all]
 //!   --tables T              merged or overlapping; may be repeated [default: both]
 //!   --wire W                a wire, or both [default: all there are]
 //!   --parallel N            cursors that one export may have open

@@ -17,7 +17,7 @@ use super::tables::{Tables, TestBed, environment, programs_executable};
 /// Marks a start of the bench as one of its own programs.
 pub(crate) const CHILD: &str = "--program";
 
-/// Names the file that ClickHouse itself is to write its Parquet into; without it the file comes as the response.
+/// Names the file that ClickHouse itself is to write its Parquet or Arrow into; without it the file comes as the response.
 const OWN_FILE: &str = "ROWSPOUT_VERSUS_FILE";
 
 /// Bytes that the drained cursor reads ahead, as an export's does.
@@ -88,8 +88,9 @@ impl Program {
         if let (Self::Rowspout(_), Some(parallel)) = (self, parallel) {
             command.env("ROWSPOUT_PARALLEL", parallel.to_string());
         }
-        // The embedded engine formats Parquet whole, in memory; into a file it writes as a server does.
-        if self == Self::Own && format == Format::Parquet && bed.engine_pid().is_some() {
+        // The embedded engine formats these whole, in memory; into a file it writes as a server does.
+        let is_whole = matches!(format, Format::Parquet | Format::Arrow);
+        if self == Self::Own && is_whole && bed.engine_pid().is_some() {
             let path = tempfile::NamedTempFile::new()
                 .expect("a file")
                 .into_temp_path();
@@ -192,7 +193,7 @@ async fn own_format(config: &Config, format: Format) {
     };
     if let Ok(path) = std::env::var(OWN_FILE) {
         let sql = format!(
-            "INSERT INTO FUNCTION file('{path}', 'Parquet') {select} SETTINGS {ZSTD}, engine_file_truncate_on_insert = 1"
+            "INSERT INTO FUNCTION file('{path}', '{form}') {select} SETTINGS {ZSTD}, engine_file_truncate_on_insert = 1"
         );
         client.query_raw(&sql).execute().await.expect("a file");
         return;

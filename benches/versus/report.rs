@@ -104,8 +104,8 @@ pub(crate) fn print(comparisons: &[Comparison]) {
     }
     println!();
     println!(
-        "own FORMAT is CSVWithNames, JSONEachRow, or Parquet with zstd, copied to standard output; the embedded engine \
-         writes Parquet into a file."
+        "own FORMAT is CSVWithNames, JSONEachRow, Parquet with zstd, or ArrowStream, copied to standard output; the embedded engine \
+         writes the last two into a file."
     );
     println!(
         "drain reads the same wire's cursor to nowhere. bytes/own of Parquet is the ratio of file sizes."
