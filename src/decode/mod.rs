@@ -20,6 +20,8 @@ pub use native::{MAX_BLOCK_BYTES, NativeDecoder};
 pub use rowbinary::RowBinaryDecoder;
 pub use wire::Wire;
 
+use crate::error::ErrorKind;
+
 /// Most rows of one batch.
 pub const MAX_BATCH_ROWS: usize = 8_192;
 
@@ -41,6 +43,18 @@ fn is_exception(found: &[u8]) -> bool {
     const BEGINS: [&[u8]; 3] = [b"Code: ", b"__exception__", b"\r\n__exception__"];
     let matches = |begin: &&[u8]| found.iter().zip(begin.iter()).all(|(a, b)| a == b);
     !found.is_empty() && BEGINS.iter().any(matches)
+}
+
+/// What it means that these bytes stand where rows should go on. An exception's text that does not begin here began inside of the
+/// row in front, or of the block, and what was delivered of that may be made of it.
+fn no_row_kind(found: &[u8], delivered: bool) -> ErrorKind {
+    if is_exception(found) {
+        ErrorKind::BrokenOff
+    } else if delivered {
+        ErrorKind::Damaged
+    } else {
+        ErrorKind::Internal
+    }
 }
 
 /// What the log may know of bytes that are no row: how many there are, and the code of ClickHouse's exception if one stands

@@ -11,7 +11,7 @@
 use bytes::Bytes;
 
 use super::row::{is_marker, read_length};
-use super::{Batch, EventType, MAX_BATCH_ROWS, Span, TextColumn, is_exception};
+use super::{Batch, EventType, MAX_BATCH_ROWS, Span, TextColumn, no_row_kind};
 use crate::error::{Error, ErrorKind, Position, Result};
 use crate::pushdown::columns::TEXT_COLUMNS;
 
@@ -512,8 +512,8 @@ impl NativeDecoder {
         };
         let found = self.bytes.get(self.start..).unwrap_or_default();
         let kind = match stop {
-            Stop::NotABlock if is_exception(found) => ErrorKind::BrokenOff,
-            _ => ErrorKind::Internal,
+            Stop::NotABlock => no_row_kind(found, self.all_rows > 0),
+            Stop::Short | Stop::Damaged => ErrorKind::Internal,
         };
         let what = format!("the stream from ClickHouse {what} at row {row}");
         Error::new(kind, what)

@@ -17,7 +17,7 @@ use super::partial::PartialRow;
 use super::row::{HEAD_BYTES, Head, RowSpans, Stop, find_texts, is_marker};
 use super::{
     Batch, DETAIL_BYTES, EventType, MAX_BATCH_BYTES, MAX_BATCH_ROWS, MAX_ROW_BYTES, Span,
-    TextColumn, is_exception, no_row,
+    TextColumn, no_row, no_row_kind,
 };
 use crate::error::{Error, ErrorKind, Position, Result};
 use crate::pushdown::columns::TEXT_COLUMNS;
@@ -331,11 +331,7 @@ impl RowBinaryDecoder {
         let found = &found[..found.len().min(DETAIL_BYTES)];
         match stop {
             Stop::NotARow | Stop::Short | Stop::Passed => Error::new(
-                if is_exception(found) {
-                    ErrorKind::BrokenOff
-                } else {
-                    ErrorKind::Internal
-                },
+                no_row_kind(found, self.bytes > 0),
                 format!("the stream from ClickHouse broke off at row {row}"),
             )
             .at(self.position(None))

@@ -209,6 +209,23 @@ pub(crate) const EXCEPTIONS: [(&str, Option<u32>); 3] = [
 ];
 
 #[test]
+fn an_exception_that_completes_a_row_leaves_nothing_to_go_on_from() {
+    let rows = short_rows();
+    let mut bytes = wire(&rows);
+    // In front of the last text's length, which the `C` becomes: 67 bytes more, and the row seems whole.
+    bytes.pop();
+    let text = "Code: 241. DB::Exception: Memory limit (total) exceeded: would use 9.31 GiB, maximum: 8.00 GiB";
+    bytes.extend_from_slice(text.as_bytes());
+    for size in [1, 7, 64, bytes.len()] {
+        let (_, decoded) = decode(bytes.chunks(size));
+        let error = decoded.error.unwrap();
+        assert_eq!(decoded.rows.len(), rows.len());
+        assert_ne!(decoded.rows, expected(&rows));
+        assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+    }
+}
+
+#[test]
 fn what_clickhouse_appends_behind_the_rows_is_never_a_row() {
     let rows = short_rows();
     for (text, code) in EXCEPTIONS

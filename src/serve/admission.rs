@@ -2,9 +2,9 @@
 //!
 //! A place that becomes free goes to the waiting key with the fewest exports running, and among equal ones to who came first. There,
 //! whoever had places lately counts as having come as much later, and so does, by some seconds, whoever asks for many days: who
-//! wants little is not behind those who want much. Where the queue is full, the one that would be last is refused, be it the new one or another. A key's exports count from the moment
-//! they wait, so no key can fill the queue; and they count by key and not by connection, so a second connection gives
-//! nobody more.
+//! wants little is not behind those who want much. Where the queue is full, the one that would be last is refused, be it the new
+//! one or another. A key's exports count from the moment they wait, so no key can fill the queue; and they count by key and not by
+//! connection, so a second connection gives nobody more.
 //!
 //! Places count work. An export that waits for its client lends its place, and takes one again when it has work to do: of
 //! those that become free, new exports and such ones get one in turn. All that are open, with a place or without, have a bound of
@@ -110,8 +110,8 @@ impl Admission {
         }
     }
 
-    /// A place for an export of a key that asks for the events of such a time, at once or after waiting. Cancel-safe: a client that leaves the queue gives up its
-    /// turn.
+    /// A place for an export of a key that asks for the events of such a time, at once or after waiting. Cancel-safe: a client
+    /// that leaves the queue gives up its turn.
     ///
     /// # Errors
     ///

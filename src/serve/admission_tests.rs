@@ -113,7 +113,7 @@ async fn of_keys_that_had_nothing_who_asks_for_little_overtakes_who_just_came_an
     let admission = admission(1, 3);
     let place = admission.enter("other", DAY).await.unwrap();
     let mut turns = Vec::new();
-    for (key, days) in [("quarter", 90), ("month", 30), ("day", 1)] {
+    for (key, days) in [("quarter", 90), ("month", 30), ("weeks", 20)] {
         let entering = admission.clone();
         let asked = days * DAY;
         turns.push((
@@ -138,7 +138,7 @@ async fn of_keys_that_had_nothing_who_asks_for_little_overtakes_who_just_came_an
         month.unwrap().due -= Duration::from_secs(2);
     }
     drop(place);
-    for key in ["month", "hour", "day"] {
+    for key in ["month", "hour", "weeks"] {
         let at = turns.iter().position(|(of, _)| *of == key).unwrap();
         let (_, turn) = turns.remove(at);
         assert_eq!(turn.await.unwrap().unwrap().key, key);
