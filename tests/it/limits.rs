@@ -8,7 +8,7 @@ use hyper::{Method, Request};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use rowspout::catalog::Catalog;
-use rowspout::config::{Config, Layer};
+use rowspout::config::{Config, Layer, default_max_exports};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -458,7 +458,7 @@ fn a_limit_that_makes_no_sense_is_refused_by_name() {
         )*};
     }
     check! {
-        max_exports: 0, max_open_exports: 0, max_exports_per_key: 0, max_queued: 1_000_000, queue_seconds: 0, max_connections: 0,
+        max_exports: 0, max_open_exports: default_max_exports() - 1, max_exports_per_key: 0, max_queued: 1_000_000, queue_seconds: 0, max_connections: 0,
         max_uri_bytes: 10, max_header_bytes: 1 << 20, requests_per_minute: 0, head_seconds: 0, stall_seconds: 0,
         grace_seconds: 0, drain_seconds: u64::MAX, heartbeat_seconds: 0, max_query_seconds: 0,
     }
