@@ -14,6 +14,8 @@ pub(super) struct Seen {
     pub(super) target: String,
     /// Whether its connection was cut, or ended, before another request came over it.
     pub(super) cut: bool,
+    /// The status of the answer, as far as one came.
+    pub(super) status: Option<u16>,
 }
 
 /// A listening proxy; it ends with the runtime.
@@ -123,7 +125,11 @@ async fn serve(client: TcpStream, state: Arc<Mutex<State>>) {
                     seen.cut = false;
                 }
                 *last = Some(state.seen.len());
-                state.seen.push(Seen { target, cut: true });
+                state.seen.push(Seen {
+                    target,
+                    cut: true,
+                    status: None,
+                });
             }
             if to_server.write_all(&buffer[..read]).await.is_err() {
                 return;
@@ -133,6 +139,16 @@ async fn serve(client: TcpStream, state: Arc<Mutex<State>>) {
     let down = async {
         let mut buffer = vec![0; 16 << 10];
         while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
+            // An answer begins with the first bytes behind its request.
+            if let Some(last) = *last.lock().unwrap()
+                && let Some(seen) = state.lock().unwrap().seen.get_mut(last)
+                && seen.status.is_none()
+            {
+                let status = buffer[..read].strip_prefix(b"HTTP/1.1 ");
+                let status = status.and_then(|status| status.get(..3));
+                let status = status.and_then(|status| str::from_utf8(status).ok());
+                seen.status = status.and_then(|status| status.parse().ok());
+            }
             let pass = (read as u64).min(left) as usize;
             if to_client.write_all(&buffer[..pass]).await.is_err() {
                 return;
