@@ -9,6 +9,9 @@ pub mod native;
 pub const EVENT_NAME: usize = 1;
 pub const EVENT_DATA: usize = 2;
 
+/// The byte that a row ends with.
+pub const ROW_END: u8 = 0x1e;
+
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -56,6 +59,7 @@ impl Row {
             write_length(text.len() as u64, wire);
             wire.extend_from_slice(text);
         }
+        wire.push(ROW_END);
     }
 }
 

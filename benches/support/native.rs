@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Row, write_length};
+use super::{ROW_END, Row, write_length};
 
 /// How a column of texts is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub fn block(rows: &[Row], ways: &[As; 15]) -> Vec<u8> {
 
 /// Appends rows as one block.
 pub fn write_block(rows: &[Row], ways: &[As; 15], wire: &mut Vec<u8>) {
-    write_length(4 + ways.len() as u64, wire);
+    write_length(4 + ways.len() as u64 + 1, wire);
     write_length(rows.len() as u64, wire);
     write_text(b"marker", wire);
     write_text(b"UInt8", wire);
@@ -109,6 +109,9 @@ pub fn write_block(rows: &[Row], ways: &[As; 15], wire: &mut Vec<u8>) {
             write_codes(texts, rows.len(), power, wire);
         }
     }
+    write_text(b"end", wire);
+    write_text(b"UInt8", wire);
+    wire.resize(wire.len() + rows.len(), ROW_END);
 }
 
 fn write_codes<'a>(

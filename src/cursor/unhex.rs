@@ -13,7 +13,7 @@ use crate::pushdown::columns::TEXT_COLUMNS;
 /// What the next byte belongs to.
 #[derive(Clone, Copy, Debug)]
 enum Place {
-    /// The row's fixed part, with so many bytes to come.
+    /// The end of a row and the fixed part of the next one, with so many bytes to come.
     Fixed(usize),
     /// The length of the text column with this index, with the bits read so far.
     Length {
@@ -113,7 +113,7 @@ fn unhex(mut place: Place, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<Place>
                 high: _,
             } => {
                 place = if column + 1 == TEXT_COLUMNS.len() {
-                    Place::Fixed(FIXED_ROW_BYTES)
+                    Place::Fixed(1 + FIXED_ROW_BYTES)
                 } else {
                     Place::Length {
                         column: column + 1,
@@ -169,8 +169,9 @@ fn malformed(what: &str) -> Error {
 mod tests {
     #![allow(clippy::unwrap_used)] // a failing test may panic
     use super::*;
+    use crate::pushdown::columns::ROW_END;
 
-    /// A row's fixed part, and its texts in the given form.
+    /// A row's fixed part, its texts in the given form, and its end.
     fn row(texts: &[Vec<u8>; 15], hex: bool) -> Vec<u8> {
         let mut row: Vec<u8> = (0..FIXED_ROW_BYTES as u8).collect();
         for text in texts {
@@ -184,6 +185,7 @@ mod tests {
             push_leb128(&mut row, text.len() as u64);
             row.extend_from_slice(&text);
         }
+        row.push(ROW_END);
         row
     }
 

@@ -57,6 +57,16 @@ fn no_row_kind(found: &[u8], delivered: bool) -> ErrorKind {
     }
 }
 
+/// What it means that a row or a block does not end as such: where an exception's text begins in it, it was cut there, and what is
+/// in front of it is whole.
+fn cut_row_kind(found: &[u8], delivered: bool) -> ErrorKind {
+    if (0..found.len()).any(|at| is_exception(&found[at..])) {
+        ErrorKind::BrokenOff
+    } else {
+        no_row_kind(&[], delivered)
+    }
+}
+
 /// What the log may know of bytes that are no row: how many there are, and the code of ClickHouse's exception if one stands
 /// at their end. The bytes themselves may be a visitor's.
 fn no_row(bytes: &[u8]) -> String {

@@ -2,24 +2,34 @@
 //!
 //! A block is its number of columns and of rows (LEB128), then for each column its name, its type and its values:
 //! numbers little-endian, texts with their length in front, `LowCardinality(String)` as its distinct texts and one
-//! code a row. The columns are those of the row on the other wire: marker, timestamp, event_id, offset and the texts.
+//! code a row. The columns are those of the row on the other wire: marker, timestamp, event_id, offset, the texts and the end.
 //!
-//! A block begins with the number of its columns, 19, which no text that ClickHouse appends behind an error begins with.
+//! A block begins with the number of its columns, 20, which no text that ClickHouse appends behind an error begins with, and ends
+//! with bytes that no such text has: where a block was cut, the text does not make it a whole one.
 //!
 //! Format: <https://clickhouse.com/docs/interfaces/formats/Native>.
 
 use bytes::Bytes;
 
 use super::row::{is_marker, read_length};
-use super::{Batch, EventType, MAX_BATCH_ROWS, Span, TextColumn, no_row_kind};
+use super::{Batch, EventType, MAX_BATCH_ROWS, Span, TextColumn, cut_row_kind, no_row_kind};
 use crate::error::{Error, ErrorKind, Position, Result};
-use crate::pushdown::columns::TEXT_COLUMNS;
+use crate::pushdown::columns::{ROW_END, TEXT_COLUMNS};
 
 /// Columns of a block.
-const COLUMNS: usize = 4 + TEXT_COLUMNS.len();
+const COLUMNS: usize = FIXED.len() + TEXT_COLUMNS.len();
 
-/// The types of the columns in front of the texts, and the bytes of one value.
-const FIXED: [(&[u8], usize); 4] = [(b"UInt8", 1), (b"Int64", 8), (b"UInt64", 8), (b"Int16", 2)];
+/// The types of the columns in front of the texts and of the one behind them, and the bytes of one value.
+const FIXED: [(&[u8], usize); 5] = [
+    (b"UInt8", 1),
+    (b"Int64", 8),
+    (b"UInt64", 8),
+    (b"Int16", 2),
+    (b"UInt8", 1),
+];
+
+/// How many of them stand in front of the texts.
+const IN_FRONT: usize = 4;
 
 const STRING: &[u8] = b"String";
 const LOW_CARDINALITY: &[u8] = b"LowCardinality(String)";
@@ -45,6 +55,8 @@ const RENEWED_TEXTS: u64 = 1 << 10;
 enum Stop {
     Short,
     NotABlock,
+    /// Something else stands where the block has to end.
+    NoEnd,
     Damaged,
 }
 
@@ -78,8 +90,8 @@ pub struct NativeDecoder {
     at: usize,
     place: Place,
     rows: usize,
-    /// Where the numbers of the first columns lie.
-    fixed: [usize; 4],
+    /// Where the numbers of the columns of [`FIXED`] lie.
+    fixed: [usize; FIXED.len()],
     texts: Vec<Texts>,
     timestamps: Vec<i64>,
     event_ids: Vec<u64>,
@@ -106,7 +118,7 @@ impl NativeDecoder {
             at: 0,
             place: Place::Block,
             rows: 0,
-            fixed: [0; 4],
+            fixed: [0; FIXED.len()],
             texts: TEXT_COLUMNS.iter().map(|_| Texts::default()).collect(),
             timestamps: Vec::new(),
             event_ids: Vec::new(),
@@ -275,15 +287,21 @@ impl NativeDecoder {
         let (type_len, start) = self.length(at + name_len)?;
         let mut at = start + type_len;
         let found = self.bytes.get(start..at).ok_or(Stop::Short)?;
-        if let Some((wanted, size)) = FIXED.get(column) {
-            if found != *wanted {
+        let fixed = match column {
+            0..IN_FRONT => Some(column),
+            _ if column + 1 == COLUMNS => Some(IN_FRONT),
+            _ => None,
+        };
+        if let Some(place) = fixed {
+            let (wanted, size) = FIXED[place];
+            if found != wanted {
                 return Err(Stop::Damaged);
             }
             let end = at + size * self.rows;
             if end > self.bytes.len() {
                 return Err(Stop::Short);
             }
-            self.fixed[column] = at;
+            self.fixed[place] = at;
             self.at = end;
             self.place = Place::Column(column + 1);
             return Ok(());
@@ -303,7 +321,7 @@ impl NativeDecoder {
         } else if found != LOW_CARDINALITY && found != STRING {
             return Err(Stop::Damaged);
         }
-        let texts = &mut self.texts[column - FIXED.len()];
+        let texts = &mut self.texts[column - IN_FRONT];
         texts.spans.clear();
         texts.codes.clear();
         texts.has_codes = width.is_some();
@@ -318,7 +336,7 @@ impl NativeDecoder {
         count: usize,
         width: Option<usize>,
     ) -> std::result::Result<(), Stop> {
-        let spans = &mut self.texts[column - FIXED.len()].spans;
+        let spans = &mut self.texts[column - IN_FRONT].spans;
         let bytes = &self.bytes[..];
         let mut at = self.at;
         while spans.len() < count {
@@ -365,7 +383,7 @@ impl NativeDecoder {
         if count != self.rows as u64 {
             return Err(Stop::Damaged);
         }
-        let Texts { spans, codes, .. } = &mut self.texts[column - FIXED.len()];
+        let Texts { spans, codes, .. } = &mut self.texts[column - IN_FRONT];
         codes.clear();
         let start = self.at + 8;
         let end = start + width * self.rows;
@@ -407,6 +425,9 @@ impl NativeDecoder {
     fn end_block(&mut self) -> Result<()> {
         let rows = self.rows;
         let column = |column: usize| &self.bytes[self.fixed[column]..][..FIXED[column].1 * rows];
+        if !column(IN_FRONT).iter().all(|&end| end == ROW_END) {
+            return Err(self.error(Stop::NoEnd));
+        }
         let markers = column(0);
         if !markers.iter().all(|&marker| is_marker(marker)) {
             return Err(self.error(Stop::NotABlock));
@@ -507,12 +528,13 @@ impl NativeDecoder {
     fn error(&self, stop: Stop) -> Error {
         let row = self.all_rows + 1;
         let what = match stop {
-            Stop::NotABlock | Stop::Short => "broke off",
+            Stop::NotABlock | Stop::NoEnd | Stop::Short => "broke off",
             Stop::Damaged => "is damaged",
         };
         let found = self.bytes.get(self.start..).unwrap_or_default();
         let kind = match stop {
             Stop::NotABlock => no_row_kind(found, self.all_rows > 0),
+            Stop::NoEnd => cut_row_kind(&self.bytes[self.start..self.at], self.all_rows > 0),
             Stop::Short | Stop::Damaged => ErrorKind::Internal,
         };
         let what = format!("the stream from ClickHouse {what} at row {row}");

@@ -7,7 +7,7 @@ use super::super::rowbinary::tests::support::{
     native::{As, MIXED, TABLE, block, native},
     wire, write_length,
 };
-use super::super::rowbinary::tests::{EXCEPTIONS, rows_of};
+use super::super::rowbinary::tests::{EXCEPTIONS, long_exceptions, rows_of};
 use super::super::{Decoder, Wire};
 use super::*;
 
@@ -294,6 +294,39 @@ fn what_clickhouse_appends_behind_a_block_is_never_a_row() {
 }
 
 #[test]
+fn no_exception_completes_a_block_wherever_both_are_cut() {
+    let rows = short_rows();
+    // A column with codes as the last one takes any small bytes.
+    for ways in [MIXED, [As::Strings; 15], [As::Codes(0); 15]] {
+        let (first, second) = (block(&rows[..2], &ways), block(&rows[2..], &ways));
+        let (_, whole) = decode([&first[..]]);
+        for missing in 1..second.len() {
+            let cut = [&first[..], &second[..second.len() - missing]].concat();
+            for text in long_exceptions() {
+                for end in [1, 2, 3, 7, missing, missing + 1, missing + 9, text.len()] {
+                    let end = end.min(text.len());
+                    let stream = [&cut[..], &text[..end]].concat();
+                    let (decoder, decoded) = decode([&stream[..]]);
+                    assert_eq!(decoded.rows, whole.rows, "{missing} {end}");
+                    assert!(decoded.error.is_some() || decoder.finish().is_err());
+                }
+            }
+        }
+    }
+    // Where only the end is missing, it is told apart from damage.
+    for (behind, kind) in [
+        ("__exception__", ErrorKind::BrokenOff),
+        ("\0\0\0\0", ErrorKind::Damaged),
+    ] {
+        let mut stream = [block(&rows[..2], &MIXED), block(&rows[2..], &MIXED)].concat();
+        stream.truncate(stream.len() - 2);
+        stream.extend_from_slice(behind.as_bytes());
+        let (_, decoded) = decode(stream.chunks(1));
+        assert_eq!(decoded.error.unwrap().kind(), kind);
+    }
+}
+
+#[test]
 fn what_is_no_block_is_refused() {
     let rows = [Row::at(1, 1), Row::at(2, 2)];
     let good = block(&rows, &MIXED);
@@ -306,8 +339,8 @@ fn what_is_no_block_is_refused() {
     };
     assert!(with(b"UInt8\x01", b"UInt8\x00").contains("broke off at row 3"));
     assert!(with(b"UInt8\x01", b"UInt8\x05").contains("broke off at row 3"));
-    for columns in [0, 18, 20] {
-        assert!(with(&[19], &[columns]).contains("broke off at row 3"));
+    for columns in [0, 19, 21] {
+        assert!(with(&[20], &[columns]).contains("broke off at row 3"));
     }
     for (from, to) in [
         (&b"\x05Int64"[..], &b"\x05Int65"[..]),
@@ -355,10 +388,11 @@ fn a_code_without_a_text_is_refused_whatever_its_width() {
         row.text[14] = b"one".to_vec();
         let mut bytes = block(&[row], &[As::Codes(power); 15]);
         let width = 1 << power;
-        let at = bytes.len() - width;
+        // In front of the column that is the end.
+        let at = bytes.len() - b"\x03end\x05UInt8\x1e".len() - width;
         assert_eq!(decode([&bytes[..]]).1.rows.len(), 1);
         for byte in 0..width {
-            bytes[at..].fill(0);
+            bytes[at..at + width].fill(0);
             bytes[at + byte] = 2;
             let (_, decoded) = decode([&bytes[..]]);
             assert!(decoded.rows.is_empty());

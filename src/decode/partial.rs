@@ -2,7 +2,7 @@
 
 use super::row::{HEAD_BYTES, Head, MIN_ROW_BYTES, RowSpans, Stop, is_marker, read_length};
 use super::{MAX_ROW_BYTES, Span};
-use crate::pushdown::columns::TEXT_COLUMNS;
+use crate::pushdown::columns::{ROW_END, TEXT_COLUMNS};
 
 /// Room that is kept from one partial row to the next, in bytes.
 const KEPT_BYTES: usize = 256 << 10;
@@ -129,9 +129,9 @@ impl PartialRow {
         while self.column < TEXT_COLUMNS.len() {
             let (len, start) = match read_length(&self.bytes, self.at, self.column) {
                 Ok(found) => found,
-                // At least one more byte of this length, and one for each text behind it.
+                // At least one more byte of this length, one for each text behind it, and the end.
                 Err(Stop::Short) => {
-                    let behind = TEXT_COLUMNS.len() - self.column - 1;
+                    let behind = TEXT_COLUMNS.len() - self.column;
                     self.need(self.bytes.len().max(self.at) + 1 + behind)?;
                     return Ok(false);
                 }
@@ -142,12 +142,18 @@ impl PartialRow {
                 len,
             };
             let end = start + len as usize;
-            let behind = TEXT_COLUMNS.len() - self.column - 1;
+            let behind = TEXT_COLUMNS.len() - self.column;
             self.need(end + behind)?;
             self.column += 1;
             self.at = end;
         }
-        Ok(self.bytes.len() == self.needed)
+        if self.bytes.len() < self.needed {
+            return Ok(false);
+        }
+        match self.bytes.last() {
+            Some(&ROW_END) => Ok(true),
+            _ => Err(Stop::NoEnd),
+        }
     }
 
     fn need(&mut self, bytes: usize) -> Result<(), Stop> {

@@ -1,13 +1,13 @@
 //! One row of the wire: its head, its texts, and why it cannot be read.
 
 use super::{EventType, Span};
-use crate::pushdown::columns::TEXT_COLUMNS;
+use crate::pushdown::columns::{ROW_END, TEXT_COLUMNS};
 
 /// Bytes in front of a row's texts.
 pub(super) const HEAD_BYTES: usize = 1 + 8 + 8 + 2;
 
-/// Fewest bytes of a row: the head, and a length of zero for each text.
-pub(super) const MIN_ROW_BYTES: usize = HEAD_BYTES + TEXT_COLUMNS.len();
+/// Fewest bytes of a row: the head, a length of zero for each text, and the end.
+pub(super) const MIN_ROW_BYTES: usize = HEAD_BYTES + TEXT_COLUMNS.len() + 1;
 
 /// Where the texts of a row lie.
 pub(super) type RowSpans = [Span; TEXT_COLUMNS.len()];
@@ -70,6 +70,8 @@ pub(super) enum Stop {
     Length(usize),
     /// The row is longer than [`MAX_ROW_BYTES`](super::MAX_ROW_BYTES).
     TooLong,
+    /// Something else stands where the row has to end.
+    NoEnd,
     /// The row's key is smaller than the one before.
     Order,
     /// The row is behind the end of the range.
@@ -103,7 +105,7 @@ pub(super) fn read_length(bytes: &[u8], at: usize, column: usize) -> Result<(u32
     }
 }
 
-/// Finds one row's texts, from `at` on; gives the offset behind the row.
+/// Finds one row's texts, from `at` on, and its end; gives the offset behind the row.
 #[inline(always)]
 pub(super) fn find_texts(bytes: &[u8], mut at: usize, spans: &mut RowSpans) -> Result<usize, Stop> {
     for (index, span) in spans.iter_mut().enumerate() {
@@ -123,8 +125,9 @@ pub(super) fn find_texts(bytes: &[u8], mut at: usize, spans: &mut RowSpans) -> R
         };
         at += len as usize;
     }
-    if at > bytes.len() {
-        return Err(Stop::Short);
+    match bytes.get(at) {
+        Some(&ROW_END) => Ok(at + 1),
+        Some(_) => Err(Stop::NoEnd),
+        None => Err(Stop::Short),
     }
-    Ok(at)
 }

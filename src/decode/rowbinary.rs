@@ -3,11 +3,13 @@
 //! One row on the wire:
 //!
 //! ```text
-//! marker u8 | timestamp i64, ms | event_id u64 | offset i16, minutes | 15 × (length LEB128, text)
+//! marker u8 | timestamp i64, ms | event_id u64 | offset i16, minutes | 15 × (length LEB128, text) | end u8
 //! ```
 //!
 //! The marker is the event type's number, plus 2 where the row is fresh, so 1 to 4: the only bytes a row can start
-//! with. ClickHouse appends the text of an exception behind the last row it sent, and no such text starts so.
+//! with. ClickHouse appends the text of an exception behind the last row it sent, and no such text starts so. Where a row was
+//! cut, the text stands inside of it, and may be as long as what is missing: that it is no row shows at the end, which is a byte
+//! that no such text has ([`ROW_END`](crate::pushdown::columns::ROW_END)).
 //!
 //! Format: <https://clickhouse.com/docs/interfaces/formats/RowBinary>.
 
@@ -17,7 +19,7 @@ use super::partial::PartialRow;
 use super::row::{HEAD_BYTES, Head, RowSpans, Stop, find_texts, is_marker};
 use super::{
     Batch, DETAIL_BYTES, EventType, MAX_BATCH_BYTES, MAX_BATCH_ROWS, MAX_ROW_BYTES, Span,
-    TextColumn, no_row, no_row_kind,
+    TextColumn, cut_row_kind, no_row, no_row_kind,
 };
 use crate::error::{Error, ErrorKind, Position, Result};
 use crate::pushdown::columns::TEXT_COLUMNS;
@@ -116,7 +118,7 @@ impl RowBinaryDecoder {
     ///
     /// # Errors
     ///
-    /// Where no row starts at a row's place, a length does not fit 32 bits, a row is longer than [`MAX_ROW_BYTES`], or
+    /// Where no row starts at a row's place, a row does not end as rows do, a length does not fit 32 bits, a row is longer than [`MAX_ROW_BYTES`], or
     /// rows are not in the order of (timestamp, event_id). The rows before the bad one are delivered first; from then
     /// on every call gives the error again.
     pub fn next_batch(&mut self) -> Result<Option<Batch<'_>>> {
@@ -142,6 +144,11 @@ impl RowBinaryDecoder {
             return match stop {
                 Some(Stop::Short) | None => self.next_partial(),
                 Some(Stop::Passed) => Ok(self.pass()),
+                Some(stop @ Stop::NoEnd) => {
+                    let [.., last] = &self.spans[0];
+                    let end = (last.start + last.len) as usize;
+                    Err(self.error(stop, &self.chunk[self.at..][..=end]))
+                }
                 Some(stop) => Err(self.error(stop, &self.chunk[self.at..])),
             };
         }
@@ -328,10 +335,14 @@ impl RowBinaryDecoder {
     /// The error for the next row, whose bytes start `found`.
     fn error(&self, stop: Stop, found: &[u8]) -> Error {
         let row = self.rows + 1;
+        let kind = match stop {
+            Stop::NoEnd => cut_row_kind(found, self.bytes > 0),
+            _ => no_row_kind(found, self.bytes > 0),
+        };
         let found = &found[..found.len().min(DETAIL_BYTES)];
         match stop {
-            Stop::NotARow | Stop::Short | Stop::Passed => Error::new(
-                no_row_kind(found, self.bytes > 0),
+            Stop::NotARow | Stop::NoEnd | Stop::Short | Stop::Passed => Error::new(
+                kind,
                 format!("the stream from ClickHouse broke off at row {row}"),
             )
             .at(self.position(None))

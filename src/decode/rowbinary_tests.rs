@@ -9,7 +9,7 @@ use super::*;
 #[path = "../../benches/support/mod.rs"]
 pub(crate) mod support;
 
-use support::{Corpus, Row, wire, write_length};
+use support::{Corpus, ROW_END, Row, wire, write_length};
 
 /// Rows as the decoder gives them.
 #[derive(Debug, Default)]
@@ -208,20 +208,64 @@ pub(crate) const EXCEPTIONS: [(&str, Option<u32>); 3] = [
     ),
 ];
 
+/// What may come where rows were cut: each dialect, with as much text as a row's longest one may want, and with bytes of other
+/// lengths in front.
+pub(crate) fn long_exceptions() -> impl Iterator<Item = Vec<u8>> {
+    let boundless = "exceeded: would use 9.31 GiB, maximum: 8.00 GiB. ".repeat(9);
+    EXCEPTIONS.into_iter().map(move |(text, _)| {
+        let text = text.replacen("DB::Exception: ", &format!("DB::Exception: {boundless}"), 1);
+        text.into_bytes()
+    })
+}
+
 #[test]
-fn an_exception_that_completes_a_row_leaves_nothing_to_go_on_from() {
+fn no_exception_completes_a_row_wherever_both_are_cut() {
     let rows = short_rows();
-    let mut bytes = wire(&rows);
-    // In front of the last text's length, which the `C` becomes: 67 bytes more, and the row seems whole.
-    bytes.pop();
-    let text = "Code: 241. DB::Exception: Memory limit (total) exceeded: would use 9.31 GiB, maximum: 8.00 GiB";
-    bytes.extend_from_slice(text.as_bytes());
-    for size in [1, 7, 64, bytes.len()] {
-        let (_, decoded) = decode(bytes.chunks(size));
-        let error = decoded.error.unwrap();
-        assert_eq!(decoded.rows.len(), rows.len());
-        assert_ne!(decoded.rows, expected(&rows));
-        assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+    let bytes = wire(&rows);
+    let all = expected(&rows);
+    let before = &rows[..rows.len() - 1];
+    let last = bytes.len() - wire(before).len();
+    let mut seemed_whole = 0;
+    for missing in 1..last {
+        let cut = &bytes[..bytes.len() - missing];
+        for text in long_exceptions() {
+            for end in 1..=text.len() {
+                let stream = [cut, &text[..end]].concat();
+                let (decoder, decoded) = decode([&stream[..]]);
+                assert_eq!(decoded.rows, all[..before.len()], "{missing} {end}");
+                let Some(error) = decoded.error else {
+                    let error = decoder.finish().unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::BrokenOff);
+                    continue;
+                };
+                seemed_whole += 1;
+                assert_eq!(error.kind(), ErrorKind::BrokenOff, "{missing} {end}");
+            }
+            let stream = [cut, &text[..]].concat();
+            let (_, whole) = decode([&stream[..]]);
+            let (_, pieces) = decode(stream.chunks(1));
+            assert_eq!(pieces.rows, whole.rows);
+            let message = |decoded: Decoded| decoded.error.map(|error| error.message().to_owned());
+            assert_eq!(message(pieces), message(whole));
+        }
+    }
+    assert!(seemed_whole > 1000, "{seemed_whole}");
+}
+
+#[test]
+fn a_row_that_does_not_end_as_one_is_nothing_to_go_on_from() {
+    let rows = [Row::at(1, 1), Row::at(2, 2), Row::at(3, 3)];
+    for (row, delivered) in [(1, 0), (2, 1)] {
+        let mut bytes = wire(&rows);
+        bytes[row * MIN_ROW_BYTES - 1] = 0;
+        for size in 1..=bytes.len() {
+            let (decoder, decoded) = decode(bytes.chunks(size));
+            let error = decoded.error.unwrap();
+            assert_eq!(decoded.rows, rows[..delivered]);
+            let kind = [ErrorKind::Internal, ErrorKind::Damaged][delivered];
+            assert_eq!(error.kind(), kind, "{error}");
+            assert_eq!(decoder.rows(), delivered as u64);
+        }
     }
 }
 
@@ -346,6 +390,7 @@ fn lengths_of_any_size_are_read_without_believing_them() {
     let mut bytes = head.to_vec();
     bytes.extend_from_slice(&[0x81, 0x80, 0x80, 0x80, 0x00, b'u']);
     bytes.resize(bytes.len() + 14, 0);
+    bytes.push(ROW_END);
     for size in 1..=bytes.len() {
         let (_, decoded) = decode(bytes.chunks(size));
         assert_eq!(decoded.rows[0].text[0], b"u");

@@ -22,6 +22,10 @@ pub const TEXT_COLUMNS: [&str; 15] = [
 /// The place of `event_data` among [`TEXT_COLUMNS`]: the only one whose text is JSON.
 pub const EVENT_DATA: usize = 2;
 
+/// The byte behind the texts of a row on the wire: ASCII's record separator. What ClickHouse says of an error has none, so it
+/// cannot be what a row that was cut lacked.
+pub const ROW_END: u8 = 0x1e;
+
 /// All columns of an export, in the order of every format.
 pub const COLUMNS: [&str; 17] = {
     let mut columns = ["timestamp"; 17];

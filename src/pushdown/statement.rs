@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::columns::TEXT_COLUMNS;
+use super::columns::{ROW_END, TEXT_COLUMNS};
 use super::predicate::{AFTER_LAST, AT_LAST, FRESH, Fence, Range, bind_last, push_where};
 use crate::request::{ExportRequest, Field, Offsets};
 
@@ -102,7 +102,7 @@ fn settings(form: Form) -> &'static str {
 /// The rows of a range in the order of the primary key.
 ///
 /// One row on the wire: a byte that only a row begins with (the event type, plus 2 where the row is fresh), the instant
-/// in milliseconds, the event's id, the zone's offset at that instant in minutes, then the text columns.
+/// in milliseconds, the event's id, the zone's offset at that instant in minutes, the text columns, and [`ROW_END`].
 ///
 /// `nullable` names the text columns that may hold NULL, which is then the empty text; the wire knows no other.
 pub fn rows(
@@ -140,7 +140,10 @@ pub fn rows(
             Form::Hex => write!(statement.text, ",\n  hex({text})"),
         };
     }
-    let _ = write!(statement.text, "{close}\nFROM {table}\n");
+    let _ = write!(
+        statement.text,
+        ",\n  toUInt8({ROW_END}){close}\nFROM {table}\n"
+    );
     push_where(&mut statement, request, fence, range.interval);
     if let Some(last) = range.last {
         let _ = write!(statement.text, "\n  AND {AFTER_LAST}");

@@ -457,21 +457,28 @@ async fn a_cursor_that_was_given_up_while_it_waited_is_gone_on_with() {
     }
 }
 
-/// A proxy that ends the first answer with rows politely after so many bytes of its body, as if it were complete.
-async fn lying_proxy(url: &str, bytes: usize) -> String {
+/// A proxy that ends the first answer with rows politely after so many bytes of its body, as if it were complete, and behind a text
+/// whose bytes come each for itself.
+async fn lying_proxy(url: &str, bytes: usize, text: &'static [u8]) -> String {
     let target = url.trim_start_matches("http://").to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let lied = Arc::new(AtomicBool::new(false));
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
-            tokio::spawn(lie_once(client, target.clone(), lied.clone(), bytes));
+            let lie = move |answer: &[u8]| shortened(answer, bytes, text);
+            tokio::spawn(lie_once(client, target.clone(), lied.clone(), lie));
         }
     });
     format!("http://{address}")
 }
 
-async fn lie_once(mut client: TcpStream, target: String, lied: Arc<AtomicBool>, bytes: usize) {
+async fn lie_once(
+    mut client: TcpStream,
+    target: String,
+    lied: Arc<AtomicBool>,
+    lie: impl Fn(&[u8]) -> Vec<u8>,
+) {
     let mut server = TcpStream::connect(&target).await.expect("ClickHouse");
     let (mut asked, mut answer) = (Vec::new(), Vec::new());
     let (mut up, mut down) = (vec![0; 64 << 10], vec![0; 64 << 10]);
@@ -497,7 +504,7 @@ async fn lie_once(mut client: TcpStream, target: String, lied: Arc<AtomicBool>, 
                     answer.extend_from_slice(&down[..read]);
                     if answer.ends_with(b"0\r\n\r\n") {
                         lied.store(true, Ordering::Relaxed);
-                        let _ = client.write_all(&shortened(&answer, bytes)).await;
+                        let _ = client.write_all(&lie(&answer)).await;
                         return;
                     }
                 }
@@ -507,8 +514,8 @@ async fn lie_once(mut client: TcpStream, target: String, lied: Arc<AtomicBool>, 
     }
 }
 
-/// A chunked answer whose body ends after so many bytes.
-fn shortened(answer: &[u8], bytes: usize) -> Vec<u8> {
+/// A chunked answer whose body ends after so many bytes and a text.
+fn shortened(answer: &[u8], bytes: usize, text: &[u8]) -> Vec<u8> {
     let head = answer
         .windows(4)
         .position(|end| end == b"\r\n\r\n")
@@ -532,6 +539,10 @@ fn shortened(answer: &[u8], bytes: usize) -> Vec<u8> {
     let mut short = answer[..head].to_vec();
     short.extend_from_slice(format!("{bytes:x}\r\n").as_bytes());
     short.extend_from_slice(&body[..bytes]);
+    for byte in text {
+        short.extend_from_slice(b"\r\n1\r\n");
+        short.push(*byte);
+    }
     short.extend_from_slice(b"\r\n0\r\n\r\n");
     short
 }
@@ -544,7 +555,7 @@ fn over_rows(clickhouse: &ClickHouse) -> rowspout::config::Config {
 }
 
 /// Bytes on the wire of an event whose only text is a URL of two.
-const WIRE_ROW: usize = rowspout::decode::FIXED_ROW_BYTES + 15 + 2;
+const WIRE_ROW: usize = rowspout::decode::FIXED_ROW_BYTES + 15 + 2 + 1;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_ends_too_early_is_gone_on_with_behind_its_last_row() {
@@ -561,15 +572,31 @@ async fn an_answer_that_ends_too_early_is_gone_on_with_behind_its_last_row() {
             .await
             .export("site_a", &query)
             .await;
+        let exception = &b"Code: 241. DB::Exception: Memory limit (total) exceeded: would use 9.31 GiB, maximum: 8.00 GiB"[..];
         // What came of a row whose end is missing is dropped.
-        for end in [33 * WIRE_ROW, 33 * WIRE_ROW + 7] {
+        for (end, text) in [
+            (33 * WIRE_ROW, &b""[..]),
+            (33 * WIRE_ROW + 7, b""),
+            // The `C` is the length of the last text, as many bytes follow, and then more or none do.
+            (33 * WIRE_ROW - 2, exception),
+            (33 * WIRE_ROW - 2, &exception[..68]),
+            (33 * WIRE_ROW - 2, &exception[..69]),
+            // It is what is missing of the row's texts, or of its end.
+            (33 * WIRE_ROW - 17, exception),
+            (33 * WIRE_ROW - 1, exception),
+            (33 * WIRE_ROW - 1, &exception[..1]),
+        ] {
             let mut behind = database.config.clone();
-            behind.url = lying_proxy(&database.config.url, end).await;
+            behind.url = lying_proxy(&database.config.url, end, text).await;
             let answer = TestService::start_with(over_rows(&behind))
                 .await
                 .export("site_a", &query)
                 .await;
-            assert_eq!(answer.body, whole.body, "{format} ended after {end} bytes");
+            let text = text.len();
+            assert_eq!(
+                answer.body, whole.body,
+                "{format} ended after {end} bytes and {text} of a text"
+            );
         }
     }
 }
@@ -583,7 +610,7 @@ async fn an_answer_that_ends_between_rows_of_one_key_is_no_file() {
         .collect();
     insert::events(&database, "site_a", &events).await;
     let mut behind = database.config.clone();
-    behind.url = lying_proxy(&database.config.url, 9 * WIRE_ROW).await;
+    behind.url = lying_proxy(&database.config.url, 9 * WIRE_ROW, b"").await;
     let service = TestService::start_with(over_rows(&behind)).await;
     let query = "start_date=2026-03-03&end_date=2026-03-03";
     let answer = service.export("site_a", query).await;

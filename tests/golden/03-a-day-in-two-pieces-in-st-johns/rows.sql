@@ -17,7 +17,8 @@ SELECT formatRow('RowBinary',
   referrer,
   utm_source,
   utm_medium,
-  utm_campaign) AS packed
+  utm_campaign,
+  toUInt8(30)) AS packed
 FROM events
 WHERE website_id = {site:String}
   AND timestamp >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')

@@ -220,6 +220,8 @@ fn row_end(rows: &[u8], from: usize) -> Option<usize> {
             }
             at += length;
         }
+        // The end.
+        at += 1;
     }
     (at <= rows.len()).then_some(at)
 }
