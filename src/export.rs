@@ -183,7 +183,11 @@ impl Export {
                 return Ok(None);
             }
             if self.stage()?.decoder.passed() {
-                self.end_of_range().await?;
+                if self.ranges.may_be_left() {
+                    self.end_of_range().await?;
+                } else {
+                    self.suspect(from_elsewhere()).await?;
+                }
                 continue;
             }
             let read = match self.ranges.next().await {
@@ -521,6 +525,11 @@ const NOTHING_DELIVERED: Proof = Proof {
 enum Read {
     Going,
     Ended,
+}
+
+/// Nobody asked for such a row.
+fn from_elsewhere() -> Error {
+    failure::damaged().with_detail("a row from behind the window's end came")
 }
 
 /// The tag was sent before the first row.

@@ -114,7 +114,7 @@ async fn measure_all(options: &Options) -> bool {
     }
     let mut under_load = Vec::new();
     while Instant::now() < end {
-        // From the first asking on, however often it is told to come again.
+        // From the first asking on, however often it is told to come again, also when time is up.
         let asked = Instant::now();
         loop {
             let taken = probe.take_small(&files).await;
@@ -125,8 +125,8 @@ async fn measure_all(options: &Options) -> bool {
             let seconds = asked.elapsed().as_secs_f64();
             under_load.push(Taken { seconds, ..taken });
             match again {
-                Some(again) if Instant::now() < end => tokio::time::sleep(again).await,
-                _ => break,
+                Some(again) => tokio::time::sleep(again).await,
+                None => break,
             }
         }
         tokio::time::sleep(PROBE_PAUSE).await;

@@ -10,7 +10,7 @@ pub const EVENT_NAME: usize = 1;
 pub const EVENT_DATA: usize = 2;
 
 /// The byte that a row ends with.
-pub const ROW_END: u8 = 0x1e;
+pub const ROW_END: u8 = 0xff;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -416,6 +416,11 @@ impl Ranges {
         first_form(self.server.wire)
     }
 
+    /// Whether a stream is done with once a row from behind the range's end has come.
+    pub fn may_be_left(&self) -> bool {
+        self.server.divides
+    }
+
     /// What may help against an error of the stream that is read from; `delivered` says whether rows of it went into the
     /// file. Where the bytes were damaged, those rows may be wrong, too, and a stream whose checksum stands at its end vouches
     /// for none before that: nothing goes on from them.

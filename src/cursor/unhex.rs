@@ -6,8 +6,8 @@
 use bytes::Bytes;
 
 use super::ByteSource;
-use crate::decode::FIXED_ROW_BYTES;
-use crate::error::{Error, Result};
+use crate::decode::{FIXED_ROW_BYTES, is_cut};
+use crate::error::{Error, ErrorKind, Result};
 use crate::pushdown::columns::TEXT_COLUMNS;
 
 /// What the next byte belongs to.
@@ -33,6 +33,8 @@ enum Place {
 pub struct Unhex<S> {
     source: S,
     place: Place,
+    /// Why it cannot go on behind what was handed out.
+    malformed: Option<Error>,
 }
 
 impl<S: ByteSource> Unhex<S> {
@@ -41,28 +43,40 @@ impl<S: ByteSource> Unhex<S> {
         Self {
             source,
             place: Place::Fixed(FIXED_ROW_BYTES),
+            malformed: None,
         }
     }
 }
 
 impl<S: ByteSource> ByteSource for Unhex<S> {
     async fn next(&mut self) -> Result<Option<Bytes>> {
+        if let Some(error) = self.malformed.take() {
+            return Err(error);
+        }
         let Some(chunk) = self.source.next().await? else {
             return Ok(None);
         };
         let mut out = Vec::with_capacity(chunk.len());
-        self.place = unhex(self.place, &chunk, &mut out)?;
+        match unhex(self.place, &chunk, &mut out) {
+            Ok(place) => self.place = place,
+            // Rows in front of it are whole, and if text of an error follows them the decoder sees where it begins.
+            Err(what) => self.malformed = Some(malformed(what, &chunk)),
+        }
         Ok(Some(out.into()))
     }
 }
 
-/// Goes through `bytes` from a place in a row, and says at which place they ended.
-fn unhex(mut place: Place, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<Place> {
+/// Goes through `bytes` from a place in a row, and says at which place they ended, or why they are no rows.
+fn unhex(
+    mut place: Place,
+    mut bytes: &[u8],
+    out: &mut Vec<u8>,
+) -> std::result::Result<Place, &'static str> {
     loop {
         match place {
             Place::Fixed(left) => {
-                // What follows the last row may be text of an error: the decoder knows that from its first byte, so
-                // it is handed on as it is.
+                // What follows the last row may be text of an error: the decoder knows that from its first byte, which
+                // is handed on as it is.
                 let take = left.min(bytes.len());
                 out.extend_from_slice(&bytes[..take]);
                 bytes = &bytes[take..];
@@ -86,7 +100,7 @@ fn unhex(mut place: Place, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<Place>
                 };
                 bytes = rest;
                 if shift > 56 {
-                    return Err(malformed("a text's length has too many bytes"));
+                    return Err("a text's length has too many bytes");
                 }
                 let value = value | u64::from(byte & 0x7f) << shift;
                 if byte & 0x80 != 0 {
@@ -98,7 +112,7 @@ fn unhex(mut place: Place, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<Place>
                     continue;
                 }
                 if value % 2 != 0 {
-                    return Err(malformed("an odd number of digits"));
+                    return Err("an odd number of digits");
                 }
                 push_leb128(out, value / 2);
                 place = Place::Digits {
@@ -130,7 +144,7 @@ fn unhex(mut place: Place, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<Place>
                 let digit = match byte {
                     b'0'..=b'9' => byte - b'0',
                     b'A'..=b'F' => byte - b'A' + 10,
-                    _ => return Err(malformed("a byte that is no digit")),
+                    _ => return Err("a byte that is no digit"),
                 };
                 let high = match high {
                     None => Some(digit << 4),
@@ -160,8 +174,14 @@ fn push_leb128(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-fn malformed(what: &str) -> Error {
-    Error::internal("the stream from ClickHouse broke off")
+/// The error of a chunk that is not all rows: an exception's text, or damage.
+fn malformed(what: &str, chunk: &[u8]) -> Error {
+    let kind = if is_cut(chunk) {
+        ErrorKind::BrokenOff
+    } else {
+        ErrorKind::Internal
+    };
+    Error::new(kind, "the stream from ClickHouse broke off")
         .with_detail(format!("{what} where hexadecimal text was asked for"))
 }
 
@@ -169,6 +189,7 @@ fn malformed(what: &str) -> Error {
 mod tests {
     #![allow(clippy::unwrap_used)] // a failing test may panic
     use super::*;
+    use crate::cursor::Replay;
     use crate::pushdown::columns::ROW_END;
 
     /// A row's fixed part, its texts in the given form, and its end.
@@ -211,5 +232,34 @@ mod tests {
         let mut bytes = vec![1; FIXED_ROW_BYTES];
         bytes.extend_from_slice(b"\x02zz");
         assert!(unhex(Place::Fixed(FIXED_ROW_BYTES), &bytes, &mut Vec::new()).is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_in_front_of_an_exceptions_text_is_handed_out_however_both_are_cut() {
+        let texts: [Vec<u8>; 15] = std::array::from_fn(|i| vec![b'a' + i as u8; i]);
+        let (plain, hex) = (row(&texts, false), row(&texts, true));
+        let text = b"__exception__\r\nCode: 241. DB::Exception: Memory limit (total) exceeded\n";
+        for missing in 0..hex.len() {
+            let stream = [&hex[..], &hex[..hex.len() - missing], text].concat();
+            for size in [1, 7, 100, stream.len()] {
+                let chunks = stream.chunks(size).map(Bytes::copy_from_slice);
+                let mut unhex = Unhex::new(Replay::new(chunks));
+                let (mut out, mut ended) = (Vec::new(), Ok(()));
+                loop {
+                    match unhex.next().await {
+                        Ok(Some(chunk)) => out.extend_from_slice(&chunk),
+                        Ok(None) => break,
+                        Err(error) => {
+                            ended = Err(error);
+                            break;
+                        }
+                    }
+                }
+                assert!(out.starts_with(&plain), "{missing} {size}");
+                if size == stream.len() && missing > 0 {
+                    assert_eq!(ended.unwrap_err().kind(), ErrorKind::BrokenOff);
+                }
+            }
+        }
     }
 }

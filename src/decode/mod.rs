@@ -45,8 +45,8 @@ fn is_exception(found: &[u8]) -> bool {
     !found.is_empty() && BEGINS.iter().any(matches)
 }
 
-/// What it means that these bytes stand where rows should go on. An exception's text that does not begin here began inside of the
-/// row in front, or of the block, and what was delivered of that may be made of it.
+/// What it means that these bytes stand where rows should go on. What is neither a row nor an exception's text has been damaged on
+/// its way, and what was delivered may be, too.
 fn no_row_kind(found: &[u8], delivered: bool) -> ErrorKind {
     if is_exception(found) {
         ErrorKind::BrokenOff
@@ -57,10 +57,14 @@ fn no_row_kind(found: &[u8], delivered: bool) -> ErrorKind {
     }
 }
 
-/// What it means that a row or a block does not end as such: where an exception's text begins in it, it was cut there, and what is
-/// in front of it is whole.
+/// Whether ClickHouse's text of an exception may begin inside of a row or a block, which then was cut there.
+pub fn is_cut(found: &[u8]) -> bool {
+    (0..found.len()).any(|at| is_exception(&found[at..]))
+}
+
+/// What it means that a row or a block does not end as such. Where it was cut, what is in front of it is whole.
 fn cut_row_kind(found: &[u8], delivered: bool) -> ErrorKind {
-    if (0..found.len()).any(|at| is_exception(&found[at..])) {
+    if is_cut(found) {
         ErrorKind::BrokenOff
     } else {
         no_row_kind(&[], delivered)

@@ -5,14 +5,16 @@
 //! code a row. The columns are those of the row on the other wire: marker, timestamp, event_id, offset, the texts and the end.
 //!
 //! A block begins with the number of its columns, 20, which no text that ClickHouse appends behind an error begins with, and ends
-//! with bytes that no such text has: where a block was cut, the text does not make it a whole one.
+//! with bytes that no UTF-8 has: where a block was cut, the text does not make it a whole one.
 //!
 //! Format: <https://clickhouse.com/docs/interfaces/formats/Native>.
 
 use bytes::Bytes;
 
 use super::row::{is_marker, read_length};
-use super::{Batch, EventType, MAX_BATCH_ROWS, Span, TextColumn, cut_row_kind, no_row_kind};
+use super::{
+    Batch, EventType, MAX_BATCH_ROWS, Span, TextColumn, cut_row_kind, is_cut, no_row_kind,
+};
 use crate::error::{Error, ErrorKind, Position, Result};
 use crate::pushdown::columns::{ROW_END, TEXT_COLUMNS};
 
@@ -532,9 +534,11 @@ impl NativeDecoder {
             Stop::Damaged => "is damaged",
         };
         let found = self.bytes.get(self.start..).unwrap_or_default();
+        let delivered = self.all_rows > 0;
         let kind = match stop {
-            Stop::NotABlock => no_row_kind(found, self.all_rows > 0),
-            Stop::NoEnd => cut_row_kind(&self.bytes[self.start..self.at], self.all_rows > 0),
+            Stop::NotABlock => no_row_kind(found, delivered),
+            Stop::NoEnd => cut_row_kind(&self.bytes[self.start..self.at], delivered),
+            Stop::Damaged if is_cut(found) => ErrorKind::BrokenOff,
             Stop::Short | Stop::Damaged => ErrorKind::Internal,
         };
         let what = format!("the stream from ClickHouse {what} at row {row}");

@@ -308,8 +308,14 @@ fn no_exception_completes_a_block_wherever_both_are_cut() {
                     let stream = [&cut[..], &text[..end]].concat();
                     let (decoder, decoded) = decode([&stream[..]]);
                     assert_eq!(decoded.rows, whole.rows, "{missing} {end}");
-                    assert!(decoded.error.is_some() || decoder.finish().is_err());
+                    let error = decoded.error.or(decoder.finish().err()).unwrap();
+                    assert_eq!(error.kind(), ErrorKind::BrokenOff, "{missing} {end}");
                 }
+                let stream = [&cut[..], &text[..]].concat();
+                let (decoder, decoded) = decode(stream.chunks(1));
+                assert_eq!(decoded.rows, whole.rows, "{missing}");
+                let error = decoded.error.or(decoder.finish().err()).unwrap();
+                assert_eq!(error.kind(), ErrorKind::BrokenOff, "{missing}");
             }
         }
     }
@@ -389,7 +395,7 @@ fn a_code_without_a_text_is_refused_whatever_its_width() {
         let mut bytes = block(&[row], &[As::Codes(power); 15]);
         let width = 1 << power;
         // In front of the column that is the end.
-        let at = bytes.len() - b"\x03end\x05UInt8\x1e".len() - width;
+        let at = bytes.len() - b"\x03end\x05UInt8\xff".len() - width;
         assert_eq!(decode([&bytes[..]]).1.rows.len(), 1);
         for byte in 0..width {
             bytes[at..at + width].fill(0);
@@ -588,7 +594,7 @@ proptest! {
 
     #[test]
     fn bytes_of_any_kind_never_panic(
-        bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(19u8), 0u8..5], 0..400),
+        bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(COLUMNS as u8), 0u8..5], 0..400),
         whole: bool,
     ) {
         // As a stream, and as the columns of a block of two rows.

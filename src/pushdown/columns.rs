@@ -22,9 +22,9 @@ pub const TEXT_COLUMNS: [&str; 15] = [
 /// The place of `event_data` among [`TEXT_COLUMNS`]: the only one whose text is JSON.
 pub const EVENT_DATA: usize = 2;
 
-/// The byte behind the texts of a row on the wire: ASCII's record separator. What ClickHouse says of an error has none, so it
+/// The byte behind the texts of a row on the wire. No UTF-8 has it, so what ClickHouse says of an error, and repeats of a request,
 /// cannot be what a row that was cut lacked.
-pub const ROW_END: u8 = 0x1e;
+pub const ROW_END: u8 = 0xff;
 
 /// All columns of an export, in the order of every format.
 pub const COLUMNS: [&str; 17] = {

@@ -460,14 +460,21 @@ async fn a_cursor_that_was_given_up_while_it_waited_is_gone_on_with() {
 /// A proxy that ends the first answer with rows politely after so many bytes of its body, as if it were complete, and behind a text
 /// whose bytes come each for itself.
 async fn lying_proxy(url: &str, bytes: usize, text: &'static [u8]) -> String {
+    changing_proxy(url, move |answer| shortened(answer, bytes, text)).await
+}
+
+/// A proxy that gives another answer in the place of the first one with rows.
+async fn changing_proxy(
+    url: &str,
+    lie: impl Fn(&[u8]) -> Vec<u8> + Clone + Send + 'static,
+) -> String {
     let target = url.trim_start_matches("http://").to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let lied = Arc::new(AtomicBool::new(false));
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
-            let lie = move |answer: &[u8]| shortened(answer, bytes, text);
-            tokio::spawn(lie_once(client, target.clone(), lied.clone(), lie));
+            tokio::spawn(lie_once(client, target.clone(), lied.clone(), lie.clone()));
         }
     });
     format!("http://{address}")
@@ -514,8 +521,8 @@ async fn lie_once(
     }
 }
 
-/// A chunked answer whose body ends after so many bytes and a text.
-fn shortened(answer: &[u8], bytes: usize, text: &[u8]) -> Vec<u8> {
+/// A chunked answer's head and body.
+fn unchunked(answer: &[u8]) -> (&[u8], Vec<u8>) {
     let head = answer
         .windows(4)
         .position(|end| end == b"\r\n\r\n")
@@ -535,16 +542,26 @@ fn shortened(answer: &[u8], bytes: usize, text: &[u8]) -> Vec<u8> {
         body.extend_from_slice(&rest[line + 2..line + 2 + size]);
         rest = &rest[line + 2 + size + 2..];
     }
-    assert!(body.len() > bytes, "the body has only {} bytes", body.len());
-    let mut short = answer[..head].to_vec();
-    short.extend_from_slice(format!("{bytes:x}\r\n").as_bytes());
-    short.extend_from_slice(&body[..bytes]);
-    for byte in text {
-        short.extend_from_slice(b"\r\n1\r\n");
-        short.push(*byte);
+    (&answer[..head], body)
+}
+
+/// A chunked answer of that head and these chunks.
+fn chunked<'a>(head: &[u8], chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut answer = head.to_vec();
+    for chunk in chunks {
+        answer.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        answer.extend_from_slice(chunk);
+        answer.extend_from_slice(b"\r\n");
     }
-    short.extend_from_slice(b"\r\n0\r\n\r\n");
-    short
+    answer.extend_from_slice(b"0\r\n\r\n");
+    answer
+}
+
+/// A chunked answer whose body ends after so many bytes and a text.
+fn shortened(answer: &[u8], bytes: usize, text: &[u8]) -> Vec<u8> {
+    let (head, body) = unchunked(answer);
+    assert!(body.len() > bytes, "the body has only {} bytes", body.len());
+    chunked(head, std::iter::once(&body[..bytes]).chain(text.chunks(1)))
 }
 
 /// Settings whose wire can be cut between two rows.
@@ -618,4 +635,55 @@ async fn an_answer_that_ends_between_rows_of_one_key_is_no_file() {
     // Unbroken, it is whole.
     let answer = service.export("site_a", query).await;
     assert_eq!(answer.text().lines().count(), 11);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_from_behind_the_window_ends_no_stream_whose_checksum_is_still_to_come() {
+    const ROWS: usize = 40_000;
+    let database = database().await;
+    insert::website(&database, "site_a").await;
+    let events: Vec<insert::Event> = (0..ROWS as i64)
+        .map(|row| insert::Event::at(1_772_532_900_000 + row, 1).with("url", "x"))
+        .collect();
+    insert::events(&database, "site_a", &events).await;
+    let query = "start_date=2026-03-03&end_date=2026-03-03&format=csv";
+    let mut behind = database.config.clone();
+    // In digits; one more of a row is another one, and the row behind it is of another age. The checksum is that of the rows as
+    // they were.
+    let lie = |answer: &[u8]| {
+        let (head, body) = unchunked(answer);
+        let mut rows = zstd::decode_all(&body[..]).expect("zstd");
+        // A letter is two digits.
+        const ROW: usize = WIRE_ROW;
+        assert_eq!(rows.len(), ROWS * ROW, "rows in digits");
+        let right = compressed(&rows);
+        let url = ROWS / 2 * ROW + rowspout::decode::FIXED_ROW_BYTES + 1;
+        assert_eq!(rows[url..url + 2], *b"78");
+        rows[url + 1] = b'9';
+        rows[(ROWS / 2 + 1) * ROW + 8] = 0x40;
+        let mut wrong = compressed(&rows);
+        let checksum = wrong.len() - 4;
+        wrong[checksum..].copy_from_slice(&right[right.len() - 4..]);
+        chunked(head, wrong.chunks(1 << 10))
+    };
+    behind.url = changing_proxy(&database.config.url, lie).await;
+    let mut settings = config(&behind);
+    settings.wire_compression = rowspout::cursor::WireCompression::Zstd;
+    settings.parallel = 1;
+    let service = TestService::start_with(settings).await;
+    let answer = service.export("site_a", query).await;
+    assert!(
+        answer.status != 200 || answer.body.is_err(),
+        "it looks whole"
+    );
+    let answer = service.export("site_a", query).await;
+    assert_eq!(answer.text().lines().count(), ROWS + 1);
+}
+
+/// With a checksum, as ClickHouse compresses what it sends.
+fn compressed(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).expect("zstd");
+    encoder.include_checksum(true).expect("zstd");
+    std::io::Write::write_all(&mut encoder, bytes).expect("memory");
+    encoder.finish().expect("memory")
 }

@@ -18,7 +18,7 @@ SELECT formatRow('RowBinary',
   utm_source,
   utm_medium,
   utm_campaign,
-  toUInt8(30)) AS packed
+  toUInt8(255)) AS packed
 FROM events
 WHERE website_id = {site:String}
   AND timestamp >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')
