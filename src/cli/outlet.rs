@@ -10,6 +10,10 @@ use tokio::sync::{mpsc, oneshot};
 /// Chunks that wait to be written.
 const QUEUED_CHUNKS: usize = 2;
 
+/// Room in a pipe that is written to, in bytes: the most that everybody may have.
+#[cfg(target_os = "linux")]
+const PIPE_BYTES: usize = 1 << 20;
+
 /// A file, pipe or device that is written to. Holds [`QUEUED_CHUNKS`] chunks and the one that is written.
 pub(super) struct Outlet {
     chunks: mpsc::Sender<Bytes>,
@@ -24,6 +28,7 @@ impl Outlet {
     ///
     /// The thread cannot be started.
     pub(super) fn to(file: File) -> Result<Self> {
+        widen(&file);
         let (chunks, receiver) = mpsc::channel(QUEUED_CHUNKS);
         let (sender, result) = oneshot::channel();
         std::thread::Builder::new()
@@ -51,6 +56,13 @@ impl Outlet {
             .await
             .unwrap_or_else(|_| Err(std::io::Error::other("the writing stopped")))
     }
+}
+
+/// Makes room in a pipe, so that who writes and who reads wait for each other less often.
+fn widen(file: &File) {
+    // What is no pipe has no such room, and a smaller one does as well.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::pipe::fcntl_setpipe_size(file, PIPE_BYTES);
 }
 
 fn write_all(mut file: File, mut chunks: mpsc::Receiver<Bytes>) -> Result<()> {

@@ -20,6 +20,7 @@ use super::address::Peer;
 use super::body::Body;
 use super::guard::{self, Guard};
 use super::metrics::{self, Limit};
+use super::socket::{Reset, Socket};
 use super::streams::{Stream as Http2Stream, Streams};
 use super::tls::{self, Tls};
 use super::{Service, respond, router};
@@ -122,11 +123,6 @@ async fn begin<'a>(service: &'a Service, stream: &TcpStream) -> std::io::Result<
     })
 }
 
-/// A socket, with TLS or without.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
-
 type ResponseFuture =
     Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send + 'static>>;
 
@@ -153,12 +149,13 @@ fn answer(
 
 async fn serve_http1(
     service: Arc<Service>,
-    stream: impl Stream,
+    stream: impl Reset,
     peer: SocketAddr,
     draining: &mut watch::Receiver<bool>,
 ) -> Result<(), hyper::Error> {
     let (head, stall) = (service.config.head, service.config.stall);
     let busy = guard::Busy::default();
+    let stream = Socket::new(stream, &service);
     let io = Guard::new(TokioIo::new(stream), busy.clone(), stall);
     let handler = service_fn(move |request| answer(&service, peer, &busy, request));
     let mut connection = http1::Builder::new()
@@ -196,11 +193,12 @@ async fn serve_http1(
 
 async fn serve_http2(
     service: Arc<Service>,
-    stream: impl Stream,
+    stream: impl Reset,
     peer: SocketAddr,
     draining: &mut watch::Receiver<bool>,
 ) -> Result<(), hyper::Error> {
     let (head, stall) = (service.config.head, service.config.stall);
+    let stream = Socket::new(stream, &service);
     let mut idleness = guard::Idleness::default();
     let busy = idleness.busy();
     let handler = service_fn(move |request| answer(&service, peer, &busy, request));
@@ -258,13 +256,13 @@ async fn begins_http2(stream: &TcpStream) -> std::io::Result<bool> {
     }
 }
 
-async fn refuse_slow_head(stream: impl Stream, stall: Duration) {
+async fn refuse_slow_head(stream: impl AsyncRead + AsyncWrite + Unpin, stall: Duration) {
     metrics::limit_hit(Limit::HeadSeconds);
     say(stream, &guard::bad_request_bytes(408), stall).await;
 }
 
 /// Writes the last bytes of a connection and ends it in order, unless the client takes nothing for too long.
-async fn say(mut stream: impl Stream, last: &[u8], stall: Duration) {
+async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, last: &[u8], stall: Duration) {
     // The client may be gone.
     let _ = tokio::time::timeout(stall, async {
         stream.write_all(last).await?;

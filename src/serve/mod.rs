@@ -31,6 +31,7 @@ mod registry;
 mod respond;
 mod router;
 mod running;
+mod socket;
 mod streams;
 mod ticket;
 mod tls;

@@ -58,8 +58,13 @@ fn the_compose_file_mounts_files_that_exist_and_gives_exports_time_to_end() {
         }
     }
     assert_eq!(files, 2);
-    let dockerfile = compose["services"]["rowspout"]["build"]["dockerfile"].as_str();
+    let (built, used) = (
+        &compose["services"]["tables"],
+        &compose["services"]["rowspout"],
+    );
+    let dockerfile = built["build"]["dockerfile"].as_str();
     assert_eq!(dockerfile, Some("deploy/Dockerfile"));
+    assert_eq!(built["image"], used["image"]);
     let patience = compose["services"]["rowspout"]["stop_grace_period"].as_str();
     let patience = patience
         .unwrap()

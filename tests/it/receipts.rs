@@ -391,11 +391,14 @@ async fn the_ends_of_exports_are_in_the_log_when_the_service_has_stopped() {
         .export("site_demo", "start_date=2026-01-01&end_date=2026-01-01")
         .await;
     let finished = id(&answer);
-    let (stream, cut) = service.begin_export(&service.key, RANGE).await;
+    let (mut stream, cut) = service.begin_export(&service.key, RANGE).await;
     service.begin_stop();
     let stopped = service.stopped().await;
     assert!(stopped.is_err(), "a client that reads nothing is cut");
-    drop(stream);
+    // At once: what it has not taken yet would go with the process.
+    let told = stream.read_to_end(&mut Vec::new()).await;
+    let told = told.expect_err("no end as usual");
+    assert_eq!(told.kind(), std::io::ErrorKind::ConnectionReset);
     let last = |rows: Vec<(u32, String, u64, String)>| rows.into_iter().next_back().expect("a row");
     assert_eq!(last(rows_of(&database, &finished).await).1, "complete");
     let cut = last(rows_of(&database, &cut).await);

@@ -36,6 +36,10 @@ const STALL_SECONDS: u64 = 4;
 /// How long ClickHouse may send nothing, in seconds.
 const SILENCE_SECONDS: u64 = 4;
 
+/// How long an export may be interrupted in all, in seconds. One that is cut behind every few rows goes on behind each, and
+/// would do so for minutes.
+const RESUME_SECONDS: u64 = 60;
+
 /// Before an export is taken up again, in milliseconds.
 const PAUSE_MS: u64 = 20;
 
@@ -262,6 +266,7 @@ impl Lane {
             settings.max_query = Duration::from_secs(query_seconds(impatient));
             settings.stall = Duration::from_secs(STALL_SECONDS);
             settings.silence = Duration::from_secs(SILENCE_SECONDS);
+            settings.resume = Duration::from_secs(RESUME_SECONDS);
             settings.resume_pause = Duration::from_millis(PAUSE_MS);
             settings.replica_pause = REPLICA_PAUSE;
             let service = TestService::start_without_key(settings, self.world.key.clone()).await;
@@ -328,6 +333,7 @@ impl Lane {
             .env("ROWSPOUT_WIRE_COMPRESSION", export.compression.as_str())
             .env("ROWSPOUT_PARALLEL", export.parallel.to_string())
             .env("ROWSPOUT_SILENCE_SECONDS", SILENCE_SECONDS.to_string())
+            .env("ROWSPOUT_RESUME_SECONDS", RESUME_SECONDS.to_string())
             .env("ROWSPOUT_RESUME_PAUSE_MS", PAUSE_MS.to_string())
             .env(
                 "ROWSPOUT_MAX_QUERY_SECONDS",

@@ -1,0 +1,97 @@
+//! A socket that is reset where the service aborts what goes over it.
+//!
+//! Closed as usual, a socket first hands over what waits to be sent, however slowly its client takes that, and then says that it
+//! has ended. A process that leaves, and a container's network with it, would leave the client waiting for both.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::Service;
+
+/// What can be reset.
+pub(super) trait Reset: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Has the socket drop what waits to be sent when it is closed, and the client told so at once.
+    fn reset_when_closed(&self) -> io::Result<()>;
+}
+
+impl Reset for TcpStream {
+    fn reset_when_closed(&self) -> io::Result<()> {
+        self.set_zero_linger()
+    }
+}
+
+impl Reset for TlsStream<TcpStream> {
+    fn reset_when_closed(&self) -> io::Result<()> {
+        self.get_ref().0.set_zero_linger()
+    }
+}
+
+/// A client's socket.
+pub(super) struct Socket<S: Reset> {
+    stream: S,
+    service: Arc<Service>,
+}
+
+impl<S: Reset> Socket<S> {
+    pub(super) fn new(stream: S, service: &Arc<Service>) -> Self {
+        Self {
+            stream,
+            service: service.clone(),
+        }
+    }
+}
+
+impl<S: Reset> Drop for Socket<S> {
+    fn drop(&mut self) {
+        if self.service.is_aborting() {
+            // Else it is closed as usual.
+            let _ = self.stream.reset_when_closed();
+        }
+    }
+}
+
+impl<S: Reset> AsyncRead for Socket<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: Reset> AsyncWrite for Socket<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
