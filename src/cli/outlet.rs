@@ -28,6 +28,7 @@ impl Outlet {
     ///
     /// The thread cannot be started.
     pub(super) fn to(file: File) -> Result<Self> {
+        #[cfg(target_os = "linux")]
         widen(&file);
         let (chunks, receiver) = mpsc::channel(QUEUED_CHUNKS);
         let (sender, result) = oneshot::channel();
@@ -59,10 +60,12 @@ impl Outlet {
 }
 
 /// Makes room in a pipe, so that who writes and who reads wait for each other less often.
+#[cfg(target_os = "linux")]
 fn widen(file: &File) {
     // What is no pipe has no such room, and a smaller one does as well.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::pipe::fcntl_setpipe_size(file, PIPE_BYTES);
+    if rustix::pipe::fcntl_getpipe_size(file).is_ok_and(|bytes| bytes < PIPE_BYTES) {
+        let _ = rustix::pipe::fcntl_setpipe_size(file, PIPE_BYTES);
+    }
 }
 
 fn write_all(mut file: File, mut chunks: mpsc::Receiver<Bytes>) -> Result<()> {

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::ByteSource;
-use crate::decode::{FIXED_ROW_BYTES, is_cut};
+use crate::decode::{FIXED_ROW_BYTES, holds_exception, is_marker};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pushdown::columns::TEXT_COLUMNS;
 
@@ -27,12 +27,19 @@ enum Place {
         left: u64,
         high: Option<u8>,
     },
+    /// What no row begins with, and all behind it.
+    NoRow,
 }
+
+/// How much of what came is kept to look for an exception's text that chunks divide, in bytes.
+const KEPT_BYTES: usize = 16;
 
 /// Undoes `hex()` in every text column, wherever the chunks are cut. Holds no row.
 pub struct Unhex<S> {
     source: S,
     place: Place,
+    /// The last [`KEPT_BYTES`] that came.
+    last: Vec<u8>,
     /// Why it cannot go on behind what was handed out.
     malformed: Option<Error>,
 }
@@ -43,6 +50,7 @@ impl<S: ByteSource> Unhex<S> {
         Self {
             source,
             place: Place::Fixed(FIXED_ROW_BYTES),
+            last: Vec::new(),
             malformed: None,
         }
     }
@@ -59,9 +67,16 @@ impl<S: ByteSource> ByteSource for Unhex<S> {
         let mut out = Vec::with_capacity(chunk.len());
         match unhex(self.place, &chunk, &mut out) {
             Ok(place) => self.place = place,
-            // Rows in front of it are whole, and if text of an error follows them the decoder sees where it begins.
-            Err(what) => self.malformed = Some(malformed(what, &chunk)),
+            // Rows in front of it are whole.
+            Err(what) => {
+                let recent = [&self.last[..], &chunk].concat();
+                self.malformed = Some(malformed(what, &recent));
+            }
         }
+        self.last
+            .extend_from_slice(&chunk[chunk.len().saturating_sub(KEPT_BYTES)..]);
+        let more = self.last.len().saturating_sub(KEPT_BYTES);
+        self.last.drain(..more);
         Ok(Some(out.into()))
     }
 }
@@ -74,10 +89,20 @@ fn unhex(
 ) -> std::result::Result<Place, &'static str> {
     loop {
         match place {
+            // What follows the last row may be text of an error: the decoder knows that from its first byte.
+            Place::Fixed(FIXED_ROW_BYTES)
+                if bytes.first().is_some_and(|&byte| !is_marker(byte)) =>
+            {
+                place = Place::NoRow;
+            }
+            Place::NoRow => {
+                out.extend_from_slice(bytes);
+                return Ok(place);
+            }
             Place::Fixed(left) => {
-                // What follows the last row may be text of an error: the decoder knows that from its first byte, which
-                // is handed on as it is.
-                let take = left.min(bytes.len());
+                // The end of a row is looked at before what follows it.
+                let most = if left > FIXED_ROW_BYTES { 1 } else { left };
+                let take = most.min(bytes.len());
                 out.extend_from_slice(&bytes[..take]);
                 bytes = &bytes[take..];
                 place = if take == left {
@@ -174,9 +199,9 @@ fn push_leb128(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// The error of a chunk that is not all rows: an exception's text, or damage.
-fn malformed(what: &str, chunk: &[u8]) -> Error {
-    let kind = if is_cut(chunk) {
+/// The error of bytes inside of a row that are none of one: an exception's text, or damage.
+fn malformed(what: &str, recent: &[u8]) -> Error {
+    let kind = if holds_exception(recent) {
         ErrorKind::BrokenOff
     } else {
         ErrorKind::Internal
@@ -194,7 +219,7 @@ mod tests {
 
     /// A row's fixed part, its texts in the given form, and its end.
     fn row(texts: &[Vec<u8>; 15], hex: bool) -> Vec<u8> {
-        let mut row: Vec<u8> = (0..FIXED_ROW_BYTES as u8).collect();
+        let mut row: Vec<u8> = (1..=FIXED_ROW_BYTES as u8).collect();
         for text in texts {
             let text = if hex {
                 text.iter()
@@ -256,8 +281,15 @@ mod tests {
                     }
                 }
                 assert!(out.starts_with(&plain), "{missing} {size}");
-                if size == stream.len() && missing > 0 {
+                if missing < 2 {
+                    // The text as it is, in the place of an end or behind it: the decoder sees that.
+                    let last = &plain[..plain.len() - missing];
+                    assert_eq!(out[plain.len()..], [last, text].concat());
+                    ended.unwrap();
+                } else if size == stream.len() {
                     assert_eq!(ended.unwrap_err().kind(), ErrorKind::BrokenOff);
+                } else {
+                    assert!(ended.is_err() || !out.ends_with(&plain));
                 }
             }
         }

@@ -17,6 +17,7 @@ mod wire;
 pub use batch::{Batch, EventType, Span, TextColumn};
 pub use decoder::Decoder;
 pub use native::{MAX_BLOCK_BYTES, NativeDecoder};
+pub(crate) use row::is_marker;
 pub use rowbinary::RowBinaryDecoder;
 pub use wire::Wire;
 
@@ -57,14 +58,16 @@ fn no_row_kind(found: &[u8], delivered: bool) -> ErrorKind {
     }
 }
 
-/// Whether ClickHouse's text of an exception may begin inside of a row or a block, which then was cut there.
-pub fn is_cut(found: &[u8]) -> bool {
-    (0..found.len()).any(|at| is_exception(&found[at..]))
+/// Whether ClickHouse's text of an exception begins inside of these bytes, where a row or a block was cut, as far as three letters
+/// of it tell.
+pub fn holds_exception(found: &[u8]) -> bool {
+    found.len() >= 3 && (0..found.len() - 2).any(|at| is_exception(&found[at..]))
 }
 
-/// What it means that a row or a block does not end as such. Where it was cut, what is in front of it is whole.
+/// What it means that a row or a block does not end as such, where it should have with the last of these bytes. Where an
+/// exception's text begins in it, it was cut there, and what is in front of it is whole.
 fn cut_row_kind(found: &[u8], delivered: bool) -> ErrorKind {
-    if is_cut(found) {
+    if (0..found.len()).any(|at| is_exception(&found[at..])) {
         ErrorKind::BrokenOff
     } else {
         no_row_kind(&[], delivered)

@@ -55,7 +55,7 @@ impl Head {
 
 /// Whether a row can start with this byte.
 #[inline(always)]
-pub(super) fn is_marker(byte: u8) -> bool {
+pub(crate) fn is_marker(byte: u8) -> bool {
     byte.wrapping_sub(1) < 4
 }
 

@@ -155,7 +155,7 @@ async fn serve_http1(
 ) -> Result<(), hyper::Error> {
     let (head, stall) = (service.config.head, service.config.stall);
     let busy = guard::Busy::default();
-    let stream = Socket::new(stream, &service);
+    let (stream, aborting) = Socket::new(stream, &service, &busy);
     let io = Guard::new(TokioIo::new(stream), busy.clone(), stall);
     let handler = service_fn(move |request| answer(&service, peer, &busy, request));
     let mut connection = http1::Builder::new()
@@ -164,6 +164,8 @@ async fn serve_http1(
         .max_buf_size(MAX_READ_BYTES)
         .max_headers(MAX_HEADERS)
         .serve_connection(io, handler);
+    // From here on, so that it is dropped first.
+    let _aborting = aborting;
     let mut drained = false;
     let result = loop {
         tokio::select! {
@@ -198,9 +200,9 @@ async fn serve_http2(
     draining: &mut watch::Receiver<bool>,
 ) -> Result<(), hyper::Error> {
     let (head, stall) = (service.config.head, service.config.stall);
-    let stream = Socket::new(stream, &service);
     let mut idleness = guard::Idleness::default();
     let busy = idleness.busy();
+    let (stream, aborting) = Socket::new(stream, &service, &busy);
     let handler = service_fn(move |request| answer(&service, peer, &busy, request));
     let connection = http2::Builder::new(Streams::new(stall))
         .timer(TokioTimer::new())
@@ -211,6 +213,8 @@ async fn serve_http2(
             handler,
         );
     let mut connection = std::pin::pin!(connection);
+    // From here on, so that it is dropped first.
+    let _aborting = aborting;
     // As over HTTP/1.1, a connection without a request is closed in the time that a request's head may take; what it still has
     // to take of the answers before goes out first.
     let mut look = tokio::time::interval(head);

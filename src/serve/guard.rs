@@ -42,6 +42,11 @@ impl Busy {
         self.0.fetch_add(1, Ordering::Relaxed);
         Answering(self.0.clone())
     }
+
+    /// Whether any request is being answered.
+    pub(super) fn is_any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
 }
 
 impl Idleness {
@@ -52,7 +57,7 @@ impl Idleness {
 
     /// Whether it carries none, now as the last time.
     pub(super) fn lasts(&mut self) -> bool {
-        let is_idle = self.busy.0.load(Ordering::Relaxed) == 0;
+        let is_idle = !self.busy.is_any();
         is_idle & std::mem::replace(&mut self.was_idle, is_idle)
     }
 }
@@ -93,7 +98,7 @@ impl<T> Guard<T> {
 impl<T: Write + Unpin> Guard<T> {
     /// Whether hyper refused a request by itself in these bytes, and with which status.
     fn refusal(&self, bytes: &[u8]) -> Option<u16> {
-        if self.busy.0.load(Ordering::Relaxed) != 0 {
+        if self.busy.is_any() {
             return None;
         }
         let status = bytes.strip_prefix(b"HTTP/1.1 4")?.get(..2)?;

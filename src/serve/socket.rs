@@ -1,11 +1,13 @@
 //! A socket that is reset where the service aborts what goes over it.
 //!
 //! Closed as usual, a socket first hands over what waits to be sent, however slowly its client takes that, and then says that it
-//! has ended. A process that leaves, and a container's network with it, would leave the client waiting for both.
+//! has ended. Where a container's network leaves with the process, the client would wait for both for ever. A reset is sent once, so
+//! who misses it waits until its own time limit.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -13,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::Service;
+use super::guard::Busy;
 
 /// What can be reset.
 pub(super) trait Reset: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -32,24 +35,44 @@ impl Reset for TlsStream<TcpStream> {
     }
 }
 
+/// Looks, when the task of a connection is dropped, whether the service aborts a request there. Dropped before the connection is.
+pub(super) struct Aborting {
+    service: Arc<Service>,
+    busy: Busy,
+    reset: Arc<AtomicBool>,
+}
+
+impl Drop for Aborting {
+    fn drop(&mut self) {
+        // An answer that was given whole is still handed over.
+        if self.service.is_aborting() && self.busy.is_any() {
+            self.reset.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 /// A client's socket.
 pub(super) struct Socket<S: Reset> {
     stream: S,
-    service: Arc<Service>,
+    reset: Arc<AtomicBool>,
 }
 
 impl<S: Reset> Socket<S> {
-    pub(super) fn new(stream: S, service: &Arc<Service>) -> Self {
-        Self {
-            stream,
+    /// The socket of a connection that carries requests, and what has to be dropped before it.
+    pub(super) fn new(stream: S, service: &Arc<Service>, busy: &Busy) -> (Self, Aborting) {
+        let reset = Arc::new(AtomicBool::new(false));
+        let aborting = Aborting {
             service: service.clone(),
-        }
+            busy: busy.clone(),
+            reset: reset.clone(),
+        };
+        (Self { stream, reset }, aborting)
     }
 }
 
 impl<S: Reset> Drop for Socket<S> {
     fn drop(&mut self) {
-        if self.service.is_aborting() {
+        if self.reset.load(Ordering::Relaxed) {
             // Else it is closed as usual.
             let _ = self.stream.reset_when_closed();
         }
