@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::ByteSource;
-use crate::decode::{FIXED_ROW_BYTES, holds_exception, is_marker};
+use crate::decode::{FIXED_ROW_BYTES, LETTERS_OF_EXCEPTION, holds_exception, is_marker};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pushdown::columns::TEXT_COLUMNS;
 
@@ -201,7 +201,7 @@ fn push_leb128(out: &mut Vec<u8>, mut value: u64) {
 
 /// The error of bytes inside of a row that are none of one: an exception's text, or damage.
 fn malformed(what: &str, recent: &[u8]) -> Error {
-    let kind = if holds_exception(recent) {
+    let kind = if holds_exception(recent, LETTERS_OF_EXCEPTION) {
         ErrorKind::BrokenOff
     } else {
         ErrorKind::Internal

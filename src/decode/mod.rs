@@ -35,6 +35,9 @@ pub const MAX_ROW_BYTES: usize = 32 << 20;
 /// Bytes of a row in front of its texts: marker, instant, event id and offset.
 pub const FIXED_ROW_BYTES: usize = 1 + 8 + 8 + 2;
 
+/// Letters of an exception's text that are told from other bytes, where it may begin anywhere.
+pub const LETTERS_OF_EXCEPTION: usize = 3;
+
 /// How much of what stands where rows should go on is searched for the code of an exception, in bytes.
 const DETAIL_BYTES: usize = 4 << 10;
 
@@ -58,16 +61,19 @@ fn no_row_kind(found: &[u8], delivered: bool) -> ErrorKind {
     }
 }
 
-/// Whether ClickHouse's text of an exception begins inside of these bytes, where a row or a block was cut, as far as three letters
-/// of it tell.
-pub fn holds_exception(found: &[u8]) -> bool {
-    found.len() >= 3 && (0..found.len() - 2).any(|at| is_exception(&found[at..]))
+/// Whether ClickHouse's text of an exception begins inside of these bytes, where a row or a block was cut, as far as so many
+/// letters of it tell.
+pub fn holds_exception(found: &[u8], letters: usize) -> bool {
+    found
+        .windows(letters)
+        .enumerate()
+        .any(|(at, _)| is_exception(&found[at..]))
 }
 
 /// What it means that a row or a block does not end as such, where it should have with the last of these bytes. Where an
 /// exception's text begins in it, it was cut there, and what is in front of it is whole.
 fn cut_row_kind(found: &[u8], delivered: bool) -> ErrorKind {
-    if (0..found.len()).any(|at| is_exception(&found[at..])) {
+    if holds_exception(found, 1) {
         ErrorKind::BrokenOff
     } else {
         no_row_kind(&[], delivered)

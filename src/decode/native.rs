@@ -13,7 +13,8 @@ use bytes::Bytes;
 
 use super::row::{is_marker, read_length};
 use super::{
-    Batch, EventType, MAX_BATCH_ROWS, Span, TextColumn, cut_row_kind, holds_exception, no_row_kind,
+    Batch, EventType, LETTERS_OF_EXCEPTION, MAX_BATCH_ROWS, Span, TextColumn, cut_row_kind,
+    holds_exception, no_row_kind,
 };
 use crate::error::{Error, ErrorKind, Position, Result};
 use crate::pushdown::columns::{ROW_END, TEXT_COLUMNS};
@@ -538,7 +539,7 @@ impl NativeDecoder {
         let kind = match stop {
             Stop::NotABlock => no_row_kind(found, delivered),
             Stop::NoEnd => cut_row_kind(&self.bytes[self.start..self.at], delivered),
-            Stop::Damaged if holds_exception(found) => ErrorKind::BrokenOff,
+            Stop::Damaged if holds_exception(found, LETTERS_OF_EXCEPTION) => ErrorKind::BrokenOff,
             Stop::Short | Stop::Damaged => ErrorKind::Internal,
         };
         let what = format!("the stream from ClickHouse {what} at row {row}");

@@ -118,8 +118,8 @@ impl RowBinaryDecoder {
     ///
     /// # Errors
     ///
-    /// Where no row starts at a row's place, a row does not end as rows do, a length does not fit 32 bits, a row is longer than [`MAX_ROW_BYTES`], or
-    /// rows are not in the order of (timestamp, event_id). The rows before the bad one are delivered first; from then
+    /// Where no row starts at a row's place, a row does not end as rows do, a length does not fit 32 bits, a row is longer
+    /// than [`MAX_ROW_BYTES`], or rows are not in the order of (timestamp, event_id). The rows before the bad one are delivered first; from then
     /// on every call gives the error again.
     pub fn next_batch(&mut self) -> Result<Option<Batch<'_>>> {
         self.partial.release();
