@@ -19,6 +19,8 @@ pub use decoder::Decoder;
 pub use native::{MAX_BLOCK_BYTES, NativeDecoder};
 pub(crate) use row::is_marker;
 pub use rowbinary::RowBinaryDecoder;
+#[cfg(test)]
+pub(crate) use rowbinary::tests::support;
 pub use wire::Wire;
 
 use crate::error::ErrorKind;

@@ -35,7 +35,7 @@ pub struct RowBinaryDecoder {
     at: usize,
     /// The row that the end of a chunk went through: at most [`MAX_ROW_BYTES`].
     partial: PartialRow,
-    /// The batch being delivered: at most [`MAX_BATCH_ROWS`] rows.
+    /// The batch being delivered, and room for [`MAX_BATCH_ROWS`] rows.
     timestamps: Vec<i64>,
     event_ids: Vec<u64>,
     offsets: Vec<i16>,
@@ -49,6 +49,15 @@ pub struct RowBinaryDecoder {
     /// Rows behind this instant are not delivered, and whether there was one.
     last_instant: i64,
     passed: bool,
+}
+
+/// What was read of a chunk.
+struct Read {
+    rows: usize,
+    /// How many of them are settled.
+    settled_rows: u64,
+    /// Why it went no further, unless the batch is full.
+    stop: Option<Stop>,
 }
 
 impl Default for RowBinaryDecoder {
@@ -69,10 +78,10 @@ impl RowBinaryDecoder {
             chunk: Bytes::new(),
             at: 0,
             partial: PartialRow::new(),
-            timestamps: Vec::with_capacity(MAX_BATCH_ROWS),
-            event_ids: Vec::with_capacity(MAX_BATCH_ROWS),
-            offsets: Vec::with_capacity(MAX_BATCH_ROWS),
-            event_types: Vec::with_capacity(MAX_BATCH_ROWS),
+            timestamps: vec![0; MAX_BATCH_ROWS],
+            event_ids: vec![0; MAX_BATCH_ROWS],
+            offsets: vec![0; MAX_BATCH_ROWS],
+            event_types: vec![EventType::Pageview; MAX_BATCH_ROWS],
             spans: vec![[Span::default(); TEXT_COLUMNS.len()]; MAX_BATCH_ROWS],
             rows,
             bytes: 0,
@@ -123,11 +132,6 @@ impl RowBinaryDecoder {
     /// on every call gives the error again.
     pub fn next_batch(&mut self) -> Result<Option<Batch<'_>>> {
         self.partial.release();
-        self.timestamps.clear();
-        self.event_ids.clear();
-        self.offsets.clear();
-        self.event_types.clear();
-
         if !self.partial.is_empty() {
             return self.next_partial();
         }
@@ -138,8 +142,11 @@ impl RowBinaryDecoder {
         }
 
         let start = self.at;
-        let (settled_rows, stop) = self.read_rows();
-        let rows = self.timestamps.len();
+        let Read {
+            rows,
+            settled_rows,
+            stop,
+        } = self.read_rows();
         if rows == 0 {
             return match stop {
                 Some(Stop::Short) | None => self.next_partial(),
@@ -157,26 +164,27 @@ impl RowBinaryDecoder {
         let bytes = &self.chunk[start..];
         let text = columns(bytes, &self.spans[..rows]);
         Ok(Some(Batch {
-            timestamps: &self.timestamps,
-            event_ids: &self.event_ids,
-            offsets: &self.offsets,
-            event_types: &self.event_types,
+            timestamps: &self.timestamps[..rows],
+            event_ids: &self.event_ids[..rows],
+            offsets: &self.offsets[..rows],
+            event_types: &self.event_types[..rows],
             settled_rows,
             text,
         }))
     }
 
-    /// Reads the whole rows of the chunk, until a batch is full or a row cannot be read. Gives the settled rows among
-    /// them and why it stopped.
-    fn read_rows(&mut self) -> (u64, Option<Stop>) {
+    /// Reads the whole rows of the chunk, until a batch is full or a row cannot be read.
+    fn read_rows(&mut self) -> Read {
         let bytes = &self.chunk[self.at..];
         let mut last_key = self.last_key.unwrap_or((i64::MIN, 0));
-        let mut unique = self.last_key_is_unique;
-        let mut any = self.last_key.is_some();
-        let mut settled = 0u64;
-        let mut at = 0;
+        let (mut rows, mut settled_rows, mut at) = (0usize, 0, 0);
         let mut stop = None;
-        for spans in &mut self.spans {
+        let timestamps = self.timestamps.iter_mut();
+        let keys = timestamps.zip(&mut self.event_ids);
+        let kinds = self.offsets.iter_mut().zip(&mut self.event_types);
+        for (spans, ((timestamp, event_id), (offset, event_type))) in
+            self.spans.iter_mut().zip(keys.zip(kinds))
+        {
             if at >= MAX_BATCH_BYTES {
                 break;
             }
@@ -212,22 +220,29 @@ impl RowBinaryDecoder {
                 stop = Some(Stop::Order);
                 break;
             }
-            unique = !any || head.key() != last_key;
-            any = true;
             last_key = head.key();
-            settled += u64::from(head.settled());
-            self.timestamps.push(head.timestamp);
-            self.event_ids.push(head.event_id);
-            self.offsets.push(head.offset);
-            self.event_types.push(head.event_type());
+            settled_rows += u64::from(head.settled());
+            *timestamp = head.timestamp;
+            *event_id = head.event_id;
+            *offset = head.offset;
+            *event_type = head.event_type();
+            rows += 1;
             at = end;
         }
-        if any {
+        if rows > 0 {
+            let before = match rows.checked_sub(2) {
+                Some(before) => Some((self.timestamps[before], self.event_ids[before])),
+                None => self.last_key,
+            };
+            self.last_key_is_unique = before != Some(last_key);
             self.last_key = Some(last_key);
-            self.last_key_is_unique = unique;
         }
         self.at += at;
-        (settled, stop)
+        Read {
+            rows,
+            settled_rows,
+            stop,
+        }
     }
 
     /// Drops what lies behind the end of the range.
@@ -270,15 +285,15 @@ impl RowBinaryDecoder {
         self.bytes += self.partial.bytes().len() as u64;
         self.partial.deliver();
 
-        self.timestamps.push(head.timestamp);
-        self.event_ids.push(head.event_id);
-        self.offsets.push(head.offset);
-        self.event_types.push(head.event_type());
+        self.timestamps[0] = head.timestamp;
+        self.event_ids[0] = head.event_id;
+        self.offsets[0] = head.offset;
+        self.event_types[0] = head.event_type();
         Ok(Some(Batch {
-            timestamps: &self.timestamps,
-            event_ids: &self.event_ids,
-            offsets: &self.offsets,
-            event_types: &self.event_types,
+            timestamps: &self.timestamps[..1],
+            event_ids: &self.event_ids[..1],
+            offsets: &self.offsets[..1],
+            event_types: &self.event_types[..1],
             settled_rows: u64::from(head.settled()),
             text: columns(
                 self.partial.bytes(),

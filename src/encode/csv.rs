@@ -7,13 +7,11 @@ use bytes::Bytes;
 
 use super::FileInfo;
 use super::cells::{Cells, Source, plain_bytes};
-use super::copy::{Seen, Special, copy_piece, copy_run, copy_text};
+use super::copy::{Run, Seen, Special, copy_piece, copy_text};
 use super::output::Output;
-use super::rows::{
-    Dictionaries, MAX_QUICK_BYTES, PIECE_BYTES, PlainRows, RowSpans, as_utf8, text_bytes,
-};
+use super::rows::{Dictionaries, MAX_QUICK_BYTES, PIECE_BYTES, PlainRows, RowSpans, as_utf8};
 use super::timestamp::{self, TimestampText, no_text};
-use super::vector::{Block, STEP};
+use super::vector::{Block, Block16, Four, MAX_STEP, OnBlocks, STEP, widest};
 use crate::decode::{Batch, EventType, Span};
 use crate::error::Result;
 use crate::pushdown::columns::{EVENT_DATA, TEXT_COLUMNS};
@@ -34,9 +32,9 @@ struct NeedsQuotes;
 
 impl Special for NeedsQuotes {
     #[inline(always)]
-    fn among(block: Block) -> Block {
-        let breaks = block.equals(b'\n').or(block.equals(b'\r'));
-        block.equals(b',').or(block.equals(b'"')).or(breaks)
+    fn among<B: Block>(block: B) -> B {
+        const FOUR: Four = Four::of(*b",\"\n\r");
+        block.any_of(&FOUR)
     }
 }
 
@@ -95,36 +93,26 @@ impl CsvEncoder {
             let around = |column| (&b""[..], &separator(column)[..]);
             self.cells.fill(batch, &self.dictionaries, around);
         }
-        let sources = plain.is_none().then(|| self.cells.sources(batch));
-        for row in 0..batch.rows() {
-            let (ms, offset) = (batch.timestamps[row], batch.offsets[row]);
-            let Some((time, time_len)) = self.time.render(ms, offset) else {
-                return Err(no_text(self.rows + 1, ms, offset));
-            };
-            let kind = batch.event_types[row];
-            let quick = plain.as_ref().and_then(|plain| {
-                let spans = &plain.rows[row];
-                quick_row(&mut self.output, time, time_len, kind, plain.bytes, spans)
-            });
-            let quick = quick.or_else(|| {
-                let sources = sources.as_ref()?;
-                quick_columns(&mut self.output, time, time_len, kind, sources, row)
-            });
-            if quick.is_none() {
-                self.output.put(&time[..time_len]);
-                let (piece, len) = event_type(kind);
-                self.output.put(&piece[..len]);
-                for column in 0..TEXT_COLUMNS.len() {
-                    match self.dictionaries.get(batch, column, row) {
-                        Some(rendered) => self.output.put(rendered),
-                        None => cell(&mut self.output, batch.text[column].get(row)),
-                    }
-                    self.output.put(separator(column));
-                }
-            }
-            self.rows += 1;
+        let cells = plain.is_none().then(|| self.cells.sources(batch));
+        let (output, time) = (&mut self.output, &mut self.time);
+        let dictionaries = &self.dictionaries;
+        let written = widest(Rows {
+            batch,
+            plain,
+            cells,
+            dictionaries,
+            output,
+            time,
+        });
+        self.rows += written as u64;
+        match written {
+            rows if rows == batch.rows() => Ok(()),
+            row => Err(no_text(
+                self.rows + 1,
+                batch.timestamps[row],
+                batch.offsets[row],
+            )),
         }
-        Ok(())
     }
 
     fn start(&mut self) {
@@ -152,6 +140,94 @@ impl CsvEncoder {
     }
 }
 
+/// The rows of a batch, all columns.
+struct Rows<'a> {
+    batch: &'a Batch<'a>,
+    /// Where the texts lie, by row or by column.
+    plain: Option<PlainRows<'a>>,
+    cells: Option<[Source<'a, CELL_ROOM>; TEXT_COLUMNS.len()]>,
+    dictionaries: &'a Dictionaries,
+    output: &'a mut Output,
+    time: &'a mut TimestampText,
+}
+
+impl OnBlocks for Rows<'_> {
+    type Output = usize;
+
+    /// Writes the rows up to the first one whose time has no text, and gives how many.
+    #[inline(always)]
+    fn on<B: Block>(self) -> usize {
+        let Self {
+            batch,
+            plain,
+            cells,
+            dictionaries,
+            output,
+            time,
+        } = self;
+        for row in 0..batch.rows() {
+            let Some((time, time_len)) = time.render(batch.timestamps[row], batch.offsets[row])
+            else {
+                return row;
+            };
+            let kind = batch.event_types[row];
+            let head = Head {
+                time,
+                time_len,
+                kind,
+            };
+            let quick = match (&plain, &cells) {
+                (Some(plain), _) => quick_row::<B>(output, head, plain.bytes, &plain.rows[row]),
+                (None, Some(cells)) => quick_columns::<B>(output, head, cells, row),
+                (None, None) => None,
+            };
+            if quick.is_none() {
+                careful_row(output, head, batch, dictionaries, row);
+            }
+        }
+        batch.rows()
+    }
+}
+
+/// What stands in front of a row's texts.
+#[derive(Clone, Copy)]
+struct Head<'a> {
+    time: &'a [u8; timestamp::ROOM],
+    time_len: usize,
+    kind: EventType,
+}
+
+impl Head<'_> {
+    /// Writes it with its commas, and gives the offset behind it.
+    #[inline(always)]
+    fn copy(&self, out: &mut [u8]) -> Option<usize> {
+        let at = copy_piece(self.time, self.time_len, out, 0)?;
+        let (piece, len) = event_type(self.kind);
+        copy_piece(piece, len, out, at)
+    }
+}
+
+/// Writes any row.
+#[inline(never)]
+fn careful_row(
+    output: &mut Output,
+    head: Head<'_>,
+    batch: &Batch<'_>,
+    dictionaries: &Dictionaries,
+    row: usize,
+) {
+    output.put(&head.time[..head.time_len]);
+    let (piece, len) = event_type(head.kind);
+    output.put(&piece[..len]);
+    for column in 0..TEXT_COLUMNS.len() {
+        match dictionaries.get(batch, column, row) {
+            Some(rendered) => output.put(rendered),
+            None => cell(output, batch.text[column].get(row)),
+        }
+        output.put(separator(column));
+    }
+}
+
 /// What stands behind a column's cell.
 #[inline(always)]
 fn separator(column: usize) -> &'static [u8; 1] {
@@ -164,11 +240,9 @@ fn separator(column: usize) -> &'static [u8; 1] {
 
 /// As [`quick_row`], of texts that lie by column.
 #[inline(always)]
-fn quick_columns(
+fn quick_columns<B: Block>(
     output: &mut Output,
-    time: &[u8; timestamp::ROOM],
-    time_len: usize,
-    kind: EventType,
+    head: Head<'_>,
     sources: &[Source<'_, CELL_ROOM>; TEXT_COLUMNS.len()],
     row: usize,
 ) -> Option<()> {
@@ -176,12 +250,11 @@ fn quick_columns(
     if text_bytes > MAX_QUICK_BYTES {
         return None;
     }
-    let room = timestamp::ROOM + 16 + 2 * text_bytes + TEXT_COLUMNS.len() * (CELL_ROOM + 3) + STEP;
+    let room =
+        timestamp::ROOM + 16 + 2 * text_bytes + TEXT_COLUMNS.len() * (CELL_ROOM + 3) + MAX_STEP;
     let out = output.room(room);
-    let mut seen = Seen::nothing();
-    let mut at = copy_piece(time, time_len, out, 0)?;
-    let (piece, len) = event_type(kind);
-    at = copy_piece(piece, len, out, at)?;
+    let mut seen = Seen::<B>::nothing();
+    let mut at = head.copy(out)?;
     for (column, source) in sources.iter().enumerate() {
         match *source {
             Source::Slots { slots, codes } => {
@@ -200,7 +273,7 @@ fn quick_columns(
                 if column == EVENT_DATA {
                     at = event_data(bytes, span, out, at, &mut seen)?;
                 } else {
-                    at = copy_text::<NeedsQuotes>(bytes, span, out, at, &mut seen)?;
+                    at = copy_text::<NeedsQuotes, B>(bytes, span, out, at, &mut seen)?;
                 }
                 *out.get_mut(at)? = separator(column)[0];
                 at += 1;
@@ -217,33 +290,35 @@ fn quick_columns(
 /// Writes a row in which no text but `event_data` needs quotes. `None`, and nothing written, where one does, where a
 /// text is not UTF-8, and where there is not enough behind the row's last text to read in steps.
 #[inline(always)]
-fn quick_row(
+fn quick_row<B: Block>(
     output: &mut Output,
-    time: &[u8; timestamp::ROOM],
-    time_len: usize,
-    kind: EventType,
+    head: Head<'_>,
     bytes: &[u8],
     spans: &RowSpans,
 ) -> Option<()> {
-    let text_bytes = text_bytes(spans);
-    if text_bytes > MAX_QUICK_BYTES {
-        return None;
-    }
     let data = spans[EVENT_DATA];
-    let quoted = 2 + data.len as usize;
-    let out = output.room(timestamp::ROOM + 16 + text_bytes + quoted + TEXT_COLUMNS.len() + STEP);
-    let mut seen = Seen::nothing();
-    let mut at = copy_piece(time, time_len, out, 0)?;
-    let (piece, len) = event_type(kind);
-    at = copy_piece(piece, len, out, at)?;
+    let mut seen = Seen::<B>::nothing();
+    let (out, mut at);
     if data.len == 0 {
-        at = cells(bytes, spans, out, at, &mut seen)?;
+        let run = Run::of(spans, &SPECIAL_LENGTHS);
+        out = room_of_row(output, run.text_bytes, 0)?;
+        at = head.copy(out)?;
+        at = cells(&run, bytes, spans, out, at, &mut seen)?;
     } else {
-        at = cells(bytes, &spans[..EVENT_DATA], out, at, &mut seen)?;
+        let (before, behind) = (
+            spans.first_chunk::<EVENT_DATA>()?,
+            spans.last_chunk::<{ TEXT_COLUMNS.len() - EVENT_DATA - 1 }>()?,
+        );
+        let run_before = Run::of(before, &SPECIAL_LENGTHS);
+        let run_behind = Run::of(behind, &SPECIAL_LENGTHS);
+        let text_bytes = run_before.text_bytes + run_behind.text_bytes;
+        out = room_of_row(output, text_bytes, data.len as usize)?;
+        at = head.copy(out)?;
+        at = cells(&run_before, bytes, before, out, at, &mut seen)?;
         *out.get_mut(at)? = b',';
         at = event_data(bytes, data, out, at + 1, &mut seen)?;
         *out.get_mut(at)? = b',';
-        at = cells(bytes, &spans[EVENT_DATA + 1..], out, at + 1, &mut seen)?;
+        at = cells(&run_behind, bytes, behind, out, at + 1, &mut seen)?;
     }
     *out.get_mut(at)? = b'\n';
     at += 1;
@@ -257,38 +332,48 @@ fn quick_row(
 /// Copies the text of `event_data`, in quotes where it needs them: most of them do, so that is no reason to start the row
 /// again.
 #[inline(always)]
-fn event_data(
+fn event_data<B: Block>(
     bytes: &[u8],
     span: Span,
     out: &mut [u8],
     at: usize,
-    seen: &mut Seen,
+    seen: &mut Seen<B>,
 ) -> Option<usize> {
-    let mut own = Seen::nothing();
-    let end = copy_text::<NeedsQuotes>(bytes, span, out, at, &mut own)?;
+    let mut own = Seen::<B>::nothing();
+    let end = copy_text::<NeedsQuotes, B>(bytes, span, out, at, &mut own)?;
     seen.add_any(&own);
     if own.special() {
-        quote(span.of(bytes), out, at)
+        quote(bytes, span, out, at)
     } else {
         Some(end)
     }
 }
 
+/// Room for a row with so many bytes of text in its plain cells and in `event_data`. `None` where it is too long for that.
+#[inline(always)]
+fn room_of_row(output: &mut Output, text_bytes: usize, data_bytes: usize) -> Option<&mut [u8]> {
+    if text_bytes + data_bytes > MAX_QUICK_BYTES {
+        return None;
+    }
+    let quoted = 2 + 2 * data_bytes;
+    Some(output.room(timestamp::ROOM + 16 + text_bytes + quoted + TEXT_COLUMNS.len() + MAX_STEP))
+}
+
 /// Copies texts as cells with commas between: all at once where they lie so, else one by one.
 #[inline(always)]
-fn cells(
+fn cells<B: Block, const TEXTS: usize>(
+    run: &Run<'_, TEXTS>,
     bytes: &[u8],
-    spans: &[Span],
+    spans: &[Span; TEXTS],
     out: &mut [u8],
     mut at: usize,
-    seen: &mut Seen,
+    seen: &mut Seen<B>,
 ) -> Option<usize> {
-    let lengths = &SPECIAL_LENGTHS;
-    if let Some(end) = copy_run::<NeedsQuotes>(bytes, spans, lengths, out, at, seen) {
+    if let Some(end) = run.copy::<NeedsQuotes, B>(bytes, out, at, seen) {
         return Some(end);
     }
     for span in spans {
-        at = copy_text::<NeedsQuotes>(bytes, *span, out, at, seen)?;
+        at = copy_text::<NeedsQuotes, B>(bytes, *span, out, at, seen)?;
         *out.get_mut(at)? = b',';
         at += 1;
     }
@@ -297,34 +382,39 @@ fn cells(
 
 /// Writes a text in quotes to `out[at..]`, its own quotes doubled.
 #[inline]
-fn quote(text: &[u8], out: &mut [u8], mut at: usize) -> Option<usize> {
+fn quote(bytes: &[u8], span: Span, out: &mut [u8], mut at: usize) -> Option<usize> {
     *out.get_mut(at)? = b'"';
-    at = double_quotes(text, out, at + 1)?;
+    at = double_quotes(bytes, span, out, at + 1)?;
     *out.get_mut(at)? = b'"';
     Some(at + 1)
 }
 
 /// Copies a text with each quote twice. `None` where `out` has not twice the text's length and a step more.
 #[inline]
-fn double_quotes(text: &[u8], out: &mut [u8], mut at: usize) -> Option<usize> {
-    let mut rest = text;
-    while let Some(block) = rest.first_chunk() {
-        *out.get_mut(at..)?.first_chunk_mut()? = *block;
-        let quotes = Block::load(block).equals(b'"').high_bits();
-        if quotes == 0 {
-            rest = &rest[STEP..];
-            at += STEP;
-        } else {
-            let first = quotes.trailing_zeros() as usize;
-            rest = &rest[first + 1..];
-            at += first + 2;
+fn double_quotes(bytes: &[u8], span: Span, out: &mut [u8], mut at: usize) -> Option<usize> {
+    let mut from = span.start as usize;
+    let end = from + span.len as usize;
+    while from < end {
+        let left = end - from;
+        let Some(block) = Block16::load(bytes.get(from..)?) else {
+            let byte = *bytes.get(from)?;
+            *out.get_mut(at)? = byte;
+            *out.get_mut(at + 1)? = b'"';
+            at += 1 + usize::from(byte == b'"');
+            from += 1;
+            continue;
+        };
+        block.store(out.get_mut(at..)?)?;
+        // What lies behind the text is copied too, and written over.
+        let quote = block.equals(b'"').high_bits().trailing_zeros() as usize;
+        if quote < left.min(STEP) {
+            from += quote + 1;
+            at += quote + 2;
             *out.get_mut(at - 1)? = b'"';
+        } else {
+            from += STEP;
+            at += left.min(STEP);
         }
-    }
-    for &byte in rest {
-        *out.get_mut(at)? = byte;
-        *out.get_mut(at + 1)? = b'"';
-        at += 1 + usize::from(byte == b'"');
     }
     Some(at)
 }
@@ -344,7 +434,11 @@ fn quoted(output: &mut Output, text: &[u8]) {
     output.put_byte(b'"');
     for piece in text.chunks(PIECE_BYTES) {
         let room = output.room(2 * piece.len() + STEP);
-        if let Some(written) = double_quotes(piece, room, 0) {
+        let whole = Span {
+            start: 0,
+            len: piece.len() as u32,
+        };
+        if let Some(written) = double_quotes(piece, whole, room, 0) {
             output.advance(written);
         }
     }
@@ -352,8 +446,8 @@ fn quoted(output: &mut Output, text: &[u8]) {
 }
 
 fn needs_quotes(text: &[u8]) -> bool {
-    let (blocks, rest) = text.as_chunks();
-    let among = |block| NeedsQuotes::among(Block::load(block)).high_bits() != 0;
+    let (blocks, rest) = text.as_chunks::<STEP>();
+    let mut blocks = blocks.iter().filter_map(|block| Block16::load(block));
     let special = |byte: &u8| matches!(byte, b',' | b'"' | b'\n' | b'\r');
-    blocks.iter().any(among) || rest.iter().any(special)
+    blocks.any(|block| NeedsQuotes::among(block).high_bits() != 0) || rest.iter().any(special)
 }

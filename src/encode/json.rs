@@ -12,9 +12,9 @@ use super::cells::{Cells, Source, plain_bytes};
 use super::copy::{Seen, Special, copy_piece, copy_text};
 use super::json_text::{self, LineBreaks, NeedsEscape};
 use super::output::Output;
-use super::rows::{Dictionaries, MAX_QUICK_BYTES, PlainRows, as_utf8, text_bytes};
+use super::rows::{Dictionaries, MAX_QUICK_BYTES, PlainRows, RowSpans, as_utf8, text_bytes};
 use super::timestamp::{self, TimestampText, no_text};
-use super::vector::{Block, STEP};
+use super::vector::{Block, MAX_STEP, OnBlocks, widest};
 use crate::decode::{Batch, EventType, Span};
 use crate::error::Result;
 use crate::pushdown::columns::{EVENT_DATA, TEXT_COLUMNS};
@@ -72,7 +72,7 @@ const fn pieces(end: &str) -> [Piece; TEXT_COLUMNS.len()] {
 }
 
 /// Room for all constant parts of a row and its time.
-const FIXED_ROOM: usize = timestamp::ROOM + (TEXT_COLUMNS.len() + 3) * 33 + STEP;
+const FIXED_ROOM: usize = timestamp::ROOM + (TEXT_COLUMNS.len() + 3) * 33 + MAX_STEP;
 
 #[inline(always)]
 fn event_type(event_type: EventType) -> &'static Piece {
@@ -128,53 +128,37 @@ impl JsonEncoder {
             let around = |column: usize| (&KEYS[column].0[..KEYS[column].1 - 1], &b""[..]);
             self.cells.fill(batch, &self.dictionaries, around);
         }
-        let sources = plain.is_none().then(|| self.cells.sources(batch));
-        let (next, last): (&Piece, &[u8; 2]) = match self.framing {
-            Framing::Array => (&TIMESTAMP_OF_NEXT, b"} "),
-            Framing::Lines => (&TIMESTAMP, b"}\n"),
+        let cells = plain.is_none().then(|| self.cells.sources(batch));
+        let (next, last, last_len): (_, &[u8; 2], _) = match self.framing {
+            Framing::Array => (&TIMESTAMP_OF_NEXT, b"} ", 1),
+            Framing::Lines => (&TIMESTAMP, b"}\n", 2),
         };
-        let last_len = if self.framing == Framing::Array { 1 } else { 2 };
-        for row in 0..batch.rows() {
-            let first = if self.rows == 0 { &TIMESTAMP } else { next };
-            let (ms, offset) = (batch.timestamps[row], batch.offsets[row]);
-            let Some((time, time_len)) = self.time.render(ms, offset) else {
-                return Err(no_text(self.rows + 1, ms, offset));
-            };
-            let kind = event_type(batch.event_types[row]);
-            let quick = plain.as_ref().and_then(|plain| {
-                let ends = (last, last_len);
-                quick_row(
-                    &mut self.output,
-                    first,
-                    time,
-                    time_len,
-                    kind,
-                    ends,
-                    plain,
-                    row,
-                )
-            });
-            let quick = quick.or_else(|| {
-                let sources = sources.as_ref()?;
-                let (out, ends) = (&mut self.output, (last, last_len));
-                quick_columns(out, first, time, time_len, kind, ends, sources, row)
-            });
-            if quick.is_none() {
-                self.output.put(&first.0[..first.1]);
-                self.output.put(&time[..time_len]);
-                self.output.put(&kind.0[..kind.1]);
-                for (column, key) in KEYS.iter().enumerate() {
-                    self.output.put(&key.0[..key.1 - 1]);
-                    match self.dictionaries.get(batch, column, row) {
-                        Some(rendered) => self.output.put(rendered),
-                        None => value(&mut self.output, column, batch.text[column].get(row)),
-                    }
-                }
-                self.output.put(&last[..last_len]);
-            }
-            self.rows += 1;
+        let frame = Frame {
+            first: if self.rows == 0 { &TIMESTAMP } else { next },
+            next,
+            last,
+            last_len,
+        };
+        let (output, time) = (&mut self.output, &mut self.time);
+        let dictionaries = &self.dictionaries;
+        let written = widest(Rows {
+            batch,
+            plain,
+            cells,
+            dictionaries,
+            frame,
+            output,
+            time,
+        });
+        self.rows += written as u64;
+        match written {
+            rows if rows == batch.rows() => Ok(()),
+            row => Err(no_text(
+                self.rows + 1,
+                batch.timestamps[row],
+                batch.offsets[row],
+            )),
         }
-        Ok(())
     }
 
     fn start(&mut self) {
@@ -202,35 +186,135 @@ impl JsonEncoder {
     }
 }
 
+/// What stands around the rows of a batch.
+struct Frame {
+    /// In front of the first row's time, and of the others'.
+    first: &'static Piece,
+    next: &'static Piece,
+    /// Behind a row's last value, and how much of it.
+    last: &'static [u8; 2],
+    last_len: usize,
+}
+
+/// The rows of a batch, all columns.
+struct Rows<'a> {
+    batch: &'a Batch<'a>,
+    /// Where the texts lie, by row or by column.
+    plain: Option<PlainRows<'a>>,
+    cells: Option<[Source<'a, CELL_ROOM>; TEXT_COLUMNS.len()]>,
+    dictionaries: &'a Dictionaries,
+    frame: Frame,
+    output: &'a mut Output,
+    time: &'a mut TimestampText,
+}
+
+impl OnBlocks for Rows<'_> {
+    type Output = usize;
+
+    /// Writes the rows up to the first one whose time has no text, and gives how many.
+    #[inline(always)]
+    fn on<B: Block>(self) -> usize {
+        let Self {
+            batch,
+            plain,
+            cells,
+            dictionaries,
+            frame,
+            output,
+            time,
+        } = self;
+        for row in 0..batch.rows() {
+            let Some((time, time_len)) = time.render(batch.timestamps[row], batch.offsets[row])
+            else {
+                return row;
+            };
+            let kind = event_type(batch.event_types[row]);
+            let first = if row == 0 { frame.first } else { frame.next };
+            let head = Head {
+                first,
+                time,
+                time_len,
+                kind,
+            };
+            let quick = match (&plain, &cells) {
+                (Some(plain), _) => {
+                    quick_row::<B>(output, head, &frame, plain.bytes, &plain.rows[row])
+                }
+                (None, Some(cells)) => quick_columns::<B>(output, head, &frame, cells, row),
+                (None, None) => None,
+            };
+            if quick.is_none() {
+                careful_row(output, head, &frame, batch, dictionaries, row);
+            }
+        }
+        batch.rows()
+    }
+}
+
+/// What stands in front of a row's texts.
+#[derive(Clone, Copy)]
+struct Head<'a> {
+    first: &'static Piece,
+    time: &'a [u8; timestamp::ROOM],
+    time_len: usize,
+    kind: &'static Piece,
+}
+
+impl Head<'_> {
+    /// Writes it, and gives the offset behind it.
+    #[inline(always)]
+    fn copy(&self, out: &mut [u8]) -> Option<usize> {
+        let at = copy_piece(&self.first.0, self.first.1, out, 0)?;
+        let at = copy_piece(self.time, self.time_len, out, at)?;
+        copy_piece(&self.kind.0, self.kind.1, out, at)
+    }
+}
+
+/// Writes any row.
+#[inline(never)]
+fn careful_row(
+    output: &mut Output,
+    head: Head<'_>,
+    frame: &Frame,
+    batch: &Batch<'_>,
+    dictionaries: &Dictionaries,
+    row: usize,
+) {
+    output.put(&head.first.0[..head.first.1]);
+    output.put(&head.time[..head.time_len]);
+    output.put(&head.kind.0[..head.kind.1]);
+    for (column, key) in KEYS.iter().enumerate() {
+        output.put(&key.0[..key.1 - 1]);
+        match dictionaries.get(batch, column, row) {
+            Some(rendered) => output.put(rendered),
+            None => value(output, column, batch.text[column].get(row)),
+        }
+    }
+    output.put(&frame.last[..frame.last_len]);
+}
+
 /// Writes a row in which no text needs escapes, with `event_data` absent or JSON. `None`, and nothing written, where
 /// one does, where a text is not UTF-8, and where there is not enough behind the row's last text to read in
-/// steps.
+/// blocks.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)] // the parts of a row, in order
-fn quick_row(
+fn quick_row<B: Block>(
     output: &mut Output,
-    first: &Piece,
-    time: &[u8; timestamp::ROOM],
-    time_len: usize,
-    kind: &Piece,
-    (last, last_len): (&[u8; 2], usize),
-    plain: &PlainRows<'_>,
-    row: usize,
+    head: Head<'_>,
+    frame: &Frame,
+    bytes: &[u8],
+    spans: &RowSpans,
 ) -> Option<()> {
-    let spans = &plain.rows[row];
     let text_bytes = text_bytes(spans);
     if text_bytes > MAX_QUICK_BYTES {
         return None;
     }
     let out = output.room(FIXED_ROOM + text_bytes);
-    let mut seen = Seen::nothing();
-    let mut at = copy_piece(&first.0, first.1, out, 0)?;
-    at = copy_piece(time, time_len, out, at)?;
-    at = copy_piece(&kind.0, kind.1, out, at)?;
+    let mut seen = Seen::<B>::nothing();
+    let mut at = head.copy(out)?;
     for (column, &span) in spans.iter().enumerate() {
-        at = plain_value(plain.bytes, span, column, out, at, &mut seen)?;
+        at = plain_value(bytes, span, column, out, at, &mut seen)?;
     }
-    at = copy_piece(last, last_len, out, at)?;
+    at = copy_piece(frame.last, frame.last_len, out, at)?;
     if !seen.may_stay(out.get(..at)?) {
         return None;
     }
@@ -240,14 +324,10 @@ fn quick_row(
 
 /// As [`quick_row`], of texts that lie by column.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)] // the parts of a row, in order
-fn quick_columns(
+fn quick_columns<B: Block>(
     output: &mut Output,
-    first: &Piece,
-    time: &[u8; timestamp::ROOM],
-    time_len: usize,
-    kind: &Piece,
-    (last, last_len): (&[u8; 2], usize),
+    head: Head<'_>,
+    frame: &Frame,
     sources: &[Source<'_, CELL_ROOM>; TEXT_COLUMNS.len()],
     row: usize,
 ) -> Option<()> {
@@ -256,10 +336,8 @@ fn quick_columns(
         return None;
     }
     let out = output.room(FIXED_ROOM + text_bytes + TEXT_COLUMNS.len() * CELL_ROOM);
-    let mut seen = Seen::nothing();
-    let mut at = copy_piece(&first.0, first.1, out, 0)?;
-    at = copy_piece(time, time_len, out, at)?;
-    at = copy_piece(&kind.0, kind.1, out, at)?;
+    let mut seen = Seen::<B>::nothing();
+    let mut at = head.copy(out)?;
     for (column, source) in sources.iter().enumerate() {
         match *source {
             Source::Slots { slots, codes } => {
@@ -284,7 +362,7 @@ fn quick_columns(
             }
         }
     }
-    at = copy_piece(last, last_len, out, at)?;
+    at = copy_piece(frame.last, frame.last_len, out, at)?;
     if !seen.may_stay(out.get(..at)?) {
         return None;
     }
@@ -294,13 +372,13 @@ fn quick_columns(
 
 /// Copies a text with its key; one that needs escapes is seen. `None` where `event_data` is not JSON on one line.
 #[inline(always)]
-fn plain_value(
+fn plain_value<B: Block>(
     bytes: &[u8],
     span: Span,
     column: usize,
     out: &mut [u8],
     mut at: usize,
-    seen: &mut Seen,
+    seen: &mut Seen<B>,
 ) -> Option<usize> {
     if span.len == 0 {
         return copy_piece(&NULLS[column].0, NULLS[column].1, out, at);
@@ -310,10 +388,10 @@ fn plain_value(
             return None;
         };
         at = copy_piece(&EVENT_DATA_KEY.0, EVENT_DATA_KEY.1, out, at)?;
-        return copy_text::<Nothing>(bytes, span, out, at, seen);
+        return copy_text::<Nothing, B>(bytes, span, out, at, seen);
     }
     at = copy_piece(&KEYS[column].0, KEYS[column].1, out, at)?;
-    at = copy_text::<NeedsEscape>(bytes, span, out, at, seen)?;
+    at = copy_text::<NeedsEscape, B>(bytes, span, out, at, seen)?;
     *out.get_mut(at)? = b'"';
     Some(at + 1)
 }
@@ -322,8 +400,8 @@ struct Nothing;
 
 impl Special for Nothing {
     #[inline(always)]
-    fn among(_: Block) -> Block {
-        Block::zero()
+    fn among<B: Block>(_: B) -> B {
+        B::zero()
     }
 }
 

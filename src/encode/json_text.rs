@@ -15,7 +15,7 @@
 //! Integers beyond 64 bits stay as they are: `pandas.read_json` alone refuses them.
 
 use super::copy::Special;
-use super::vector::{Block, STEP};
+use super::vector::{Block, Block16, STEP};
 
 /// Deepest nesting of arrays and objects: with the array and the object around it 127, the most that DuckDB and serde_json
 /// take. Fits the bits of the scan's stack.
@@ -257,8 +257,8 @@ impl Scan<'_> {
 #[inline(always)]
 pub(super) fn plain_prefix(text: &[u8]) -> usize {
     let mut at = 0;
-    while let Some(block) = text[at..].first_chunk() {
-        let special = NeedsEscape::among(Block::load(block)).high_bits();
+    while let Some(block) = Block16::load(&text[at..]) {
+        let special = NeedsEscape::among(block).high_bits();
         if special != 0 {
             return at + special.trailing_zeros() as usize;
         }
@@ -274,7 +274,7 @@ pub(super) struct NeedsEscape;
 
 impl Special for NeedsEscape {
     #[inline(always)]
-    fn among(block: Block) -> Block {
+    fn among<B: Block>(block: B) -> B {
         block
             .at_most(0x1f)
             .or(block.equals(b'"'))

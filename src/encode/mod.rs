@@ -77,7 +77,7 @@ pub enum Ends {
 
 /// Counts the changes of what is written for the same rows, in any format: raise it with every one, and caches know that
 /// what they have is old. A test fails where it is forgotten.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What else than rows and request a format's bytes depend on. Parquet and Arrow name the program's version.
 pub fn version(format: Format) -> String {
@@ -90,6 +90,10 @@ pub fn version(format: Format) -> String {
 #[cfg(test)]
 #[path = "version_tests.rs"]
 mod version_tests;
+
+#[cfg(test)]
+#[path = "vector_tests.rs"]
+mod vector_tests;
 
 impl FileInfo {
     /// What Parquet and Arrow say of the file beside its columns.

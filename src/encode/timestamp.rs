@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Position};
 pub(super) const ROOM: usize = 32;
 
 const MS_A_DAY: i64 = 86_400_000;
+const MS_A_MINUTE: i64 = 60_000;
 
 /// The two digits of 0 to 99.
 const DIGITS: [[u8; 2]; 100] = {
@@ -22,15 +23,27 @@ const DIGITS: [[u8; 2]; 100] = {
     digits
 };
 
-/// Renders instants of one zone.
+/// The point and three digits of 0 to 999.
+const MILLISECONDS: [[u8; 4]; 1000] = {
+    let mut texts = [[b'.'; 4]; 1000];
+    let mut i = 0;
+    while i < 1000 {
+        let [d1, d2] = DIGITS[i % 100];
+        texts[i] = [b'.', b'0' + (i / 100) as u8, d1, d2];
+        i += 1;
+    }
+    texts
+};
+
+/// Renders instants of one zone. What is rendered stays as long as the instants are of one minute: rows come in order.
 #[derive(Debug)]
 pub(super) struct TimestampText {
     /// Whether the offset zero is written `Z`.
     utc: bool,
-    /// The text, `len` bytes of it: date, time, milliseconds where not zero, zone.
+    /// The text: date, time, milliseconds where not zero, zone.
     text: [u8; ROOM],
-    len: usize,
-    /// The day that the text is of: its first millisecond, local time.
+    /// The minute and the day that the text is of: their first milliseconds, local time.
+    minute_start: i64,
     day_start: i64,
     offset: i16,
     zone: [u8; 6],
@@ -42,7 +55,7 @@ impl TimestampText {
         Self {
             utc,
             text: *b"1970-01-01T00:00:00             ",
-            len: 0,
+            minute_start: 0,
             day_start: 0,
             offset: i16::MIN,
             zone: [0; 6],
@@ -53,34 +66,41 @@ impl TimestampText {
     /// The text of an instant, in the first bytes of the array, and its length. `ms` counts from
     /// 1970-01-01T00:00:00Z, `offset` is in minutes east of UTC. `None` where RFC 3339 has no text for it: the local
     /// year is not one of 0000 to 9999, or the offset is a day or more.
-    #[inline]
+    #[inline(always)]
     pub(super) fn render(&mut self, ms: i64, offset: i16) -> Option<(&[u8; ROOM], usize)> {
-        let local = ms.checked_add(i64::from(offset) * 60_000)?;
+        let local = ms.checked_add(i64::from(offset) * MS_A_MINUTE)?;
         if offset != self.offset {
             self.render_zone(offset)?;
         }
-        let mut ms_of_day = local.wrapping_sub(self.day_start) as u64;
-        if ms_of_day >= MS_A_DAY as u64 {
-            self.render_date(local.div_euclid(MS_A_DAY))?;
-            ms_of_day = (local - self.day_start) as u64;
+        let mut ms_of_minute = local.wrapping_sub(self.minute_start) as u64;
+        if ms_of_minute >= MS_A_MINUTE as u64 {
+            self.render_minute(local)?;
+            ms_of_minute = (local - self.minute_start) as u64;
         }
-        let ms_of_day = ms_of_day as u32;
-        let second = ms_of_day / 1000;
-        let millisecond = ms_of_day % 1000;
-        let minute = second / 60;
-        let [h0, h1] = DIGITS[(minute / 60) as usize];
-        let [m0, m1] = DIGITS[(minute % 60) as usize];
-        let [s0, s1] = DIGITS[(second % 60) as usize];
-        self.text[11..19].copy_from_slice(&[h0, h1, b':', m0, m1, b':', s0, s1]);
+        let ms_of_minute = ms_of_minute as u32;
+        let second = DIGITS[(ms_of_minute / 1000) as usize];
+        self.text[17..19].copy_from_slice(&second);
         let mut len = 19;
+        let millisecond = ms_of_minute % 1000;
         if millisecond != 0 {
-            let [d1, d2] = DIGITS[(millisecond % 100) as usize];
-            self.text[19..23].copy_from_slice(&[b'.', b'0' + (millisecond / 100) as u8, d1, d2]);
+            self.text[19..23].copy_from_slice(&MILLISECONDS[millisecond as usize]);
             len = 23;
         }
         self.text[len..len + 6].copy_from_slice(&self.zone);
-        self.len = len + self.zone_len;
-        Some((&self.text, self.len))
+        Some((&self.text, len + self.zone_len))
+    }
+
+    #[inline(never)]
+    fn render_minute(&mut self, local: i64) -> Option<()> {
+        if !(self.day_start..self.day_start + MS_A_DAY).contains(&local) {
+            self.render_date(local.div_euclid(MS_A_DAY))?;
+        }
+        let minute = (local - self.day_start) / MS_A_MINUTE;
+        let [h0, h1] = DIGITS[minute as usize / 60];
+        let [m0, m1] = DIGITS[minute as usize % 60];
+        self.text[11..17].copy_from_slice(&[h0, h1, b':', m0, m1, b':']);
+        self.minute_start = self.day_start + minute * MS_A_MINUTE;
+        Some(())
     }
 
     #[cold]
