@@ -270,11 +270,7 @@ fn quick_columns<B: Block>(
                 stride,
             } => {
                 let span = spans[row * stride];
-                if column == EVENT_DATA {
-                    at = event_data(bytes, span, out, at, &mut seen)?;
-                } else {
-                    at = copy_text::<NeedsQuotes, B>(bytes, span, out, at, &mut seen)?;
-                }
+                at = text::<B>(bytes, span, out, at, &mut seen)?;
                 *out.get_mut(at)? = separator(column)[0];
                 at += 1;
             }
@@ -287,8 +283,8 @@ fn quick_columns<B: Block>(
     Some(())
 }
 
-/// Writes a row in which no text but `event_data` needs quotes. `None`, and nothing written, where one does, where a
-/// text is not UTF-8, and where there is not enough behind the row's last text to read in steps.
+/// Writes a row whose texts lie behind each other. `None`, and nothing written, where one is not UTF-8, and where there is not
+/// enough behind the last one to read in blocks.
 #[inline(always)]
 fn quick_row<B: Block>(
     output: &mut Output,
@@ -316,7 +312,7 @@ fn quick_row<B: Block>(
         at = head.copy(out)?;
         at = cells(&run_before, bytes, before, out, at, &mut seen)?;
         *out.get_mut(at)? = b',';
-        at = event_data(bytes, data, out, at + 1, &mut seen)?;
+        at = text(bytes, data, out, at + 1, &mut seen)?;
         *out.get_mut(at)? = b',';
         at = cells(&run_behind, bytes, behind, out, at + 1, &mut seen)?;
     }
@@ -329,10 +325,9 @@ fn quick_row<B: Block>(
     Some(())
 }
 
-/// Copies the text of `event_data`, in quotes where it needs them: most of them do, so that is no reason to start the row
-/// again.
+/// Copies a text, in quotes where it needs them.
 #[inline(always)]
-fn event_data<B: Block>(
+fn text<B: Block>(
     bytes: &[u8],
     span: Span,
     out: &mut [u8],
@@ -355,8 +350,9 @@ fn room_of_row(output: &mut Output, text_bytes: usize, data_bytes: usize) -> Opt
     if text_bytes + data_bytes > MAX_QUICK_BYTES {
         return None;
     }
-    let quoted = 2 + 2 * data_bytes;
-    Some(output.room(timestamp::ROOM + 16 + text_bytes + quoted + TEXT_COLUMNS.len() + MAX_STEP))
+    // Each byte may be a quote, and each cell has two more and what stands behind it.
+    let cells = 2 * (text_bytes + data_bytes) + 3 * TEXT_COLUMNS.len();
+    Some(output.room(timestamp::ROOM + 16 + cells + MAX_STEP))
 }
 
 /// Copies texts as cells with commas between: all at once where they lie so, else one by one.
@@ -373,7 +369,7 @@ fn cells<B: Block, const TEXTS: usize>(
         return Some(end);
     }
     for span in spans {
-        at = copy_text::<NeedsQuotes, B>(bytes, *span, out, at, seen)?;
+        at = text(bytes, *span, out, at, seen)?;
         *out.get_mut(at)? = b',';
         at += 1;
     }
@@ -381,7 +377,7 @@ fn cells<B: Block, const TEXTS: usize>(
 }
 
 /// Writes a text in quotes to `out[at..]`, its own quotes doubled.
-#[inline]
+#[inline(never)]
 fn quote(bytes: &[u8], span: Span, out: &mut [u8], mut at: usize) -> Option<usize> {
     *out.get_mut(at)? = b'"';
     at = double_quotes(bytes, span, out, at + 1)?;
