@@ -386,6 +386,18 @@ fn lengths_of_any_size_are_read_without_believing_them() {
             assert!(decoder.partial.bytes().len() < 200);
         }
     }
+    // The column is named wherever it is.
+    for (place, name) in TEXT_COLUMNS.iter().enumerate() {
+        let mut bytes = head.to_vec();
+        bytes.resize(bytes.len() + place, 0);
+        bytes.extend_from_slice(&[0xff; 6]);
+        bytes.resize(bytes.len() + 100, 0);
+        for size in [1, 7, bytes.len()] {
+            let (_, decoded) = decode(bytes.chunks(size));
+            let column = decoded.error.unwrap().position().unwrap().column;
+            assert_eq!(column, Some(*name));
+        }
+    }
     // A length may be written longer than it needs to be.
     let mut bytes = head.to_vec();
     bytes.extend_from_slice(&[0x81, 0x80, 0x80, 0x80, 0x00, b'u']);

@@ -1,8 +1,8 @@
 //! Copying text while looking at it, a block at a time.
 //!
-//! A row is copied as if nothing in it needed quoting or escaping, and what was copied is looked at on the way: without
-//! a branch for each byte, and with one for the row at its end. Where a special byte was among them, the row is
-//! written again with care.
+//! Texts are copied as if nothing in them needed quoting or escaping, and what was copied is looked at on the way: without
+//! a branch for each byte, and with one at the end of the row, or of the text where CSV quotes it at once. Where a special byte
+//! was among them, the row, or the text, is written again with care.
 
 use super::vector::Block;
 use crate::decode::Span;
@@ -91,7 +91,7 @@ pub(super) fn copy_text<S: Special, B: Block>(
 /// Most blocks of a run: each byte of one can count to 255.
 const MAX_RUN_BLOCKS: usize = 255;
 
-/// Texts of a row that follow each other, as a wire of rows has them: each behind its length.
+/// Texts of a row that follow each other, as a wire of rows has them: each behind its length, which takes a byte or more.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run<'a, const TEXTS: usize> {
     spans: &'a [Span; TEXTS],
@@ -126,8 +126,8 @@ impl<'a, const TEXTS: usize> Run<'a, TEXTS> {
     }
 
     /// Copies the texts to `out[at..]` with a comma in the place of each length between them: all at once. Gives the offset
-    /// behind them. `None` where a length is not one byte long, where a special byte is among the texts, and where there is not
-    /// a whole block from the last step on, in front or behind.
+    /// behind them. `None` where a length is not one byte long, where a special byte is among the texts, where they have more than
+    /// [`MAX_RUN_BLOCKS`], and where there is not a whole block from the last step on, in front or behind.
     ///
     /// The bytes between are lengths, and may be special themselves. They are known, so special bytes are counted: if there
     /// are as many as among the lengths, none is in a text.

@@ -45,7 +45,8 @@ pub(super) struct TimestampText {
     /// The minute and the day that the text is of: their first milliseconds, local time.
     minute_start: i64,
     day_start: i64,
-    offset: i16,
+    /// In minutes, once there was one.
+    offset: Option<i16>,
     zone: [u8; 6],
     zone_len: usize,
 }
@@ -57,7 +58,7 @@ impl TimestampText {
             text: *b"1970-01-01T00:00:00             ",
             minute_start: 0,
             day_start: 0,
-            offset: i16::MIN,
+            offset: None,
             zone: [0; 6],
             zone_len: 0,
         }
@@ -69,7 +70,7 @@ impl TimestampText {
     #[inline(always)]
     pub(super) fn render(&mut self, ms: i64, offset: i16) -> Option<(&[u8; ROOM], usize)> {
         let local = ms.checked_add(i64::from(offset) * MS_A_MINUTE)?;
-        if offset != self.offset {
+        if self.offset != Some(offset) {
             self.render_zone(offset)?;
         }
         let mut ms_of_minute = local.wrapping_sub(self.minute_start) as u64;
@@ -109,7 +110,7 @@ impl TimestampText {
         if minutes >= 24 * 60 {
             return None;
         }
-        self.offset = offset;
+        self.offset = Some(offset);
         if offset == 0 && self.utc {
             self.zone[0] = b'Z';
             self.zone_len = 1;
@@ -262,6 +263,13 @@ mod tests {
             render(&mut text, 253_402_300_800_000, -1).as_deref(),
             Some("9999-12-31T23:59:00-00:01")
         );
+    }
+
+    #[test]
+    fn an_offset_that_has_no_text_is_refused_from_the_first_row_on() {
+        for offset in [1440, -1440, i16::MAX, i16::MIN] {
+            assert_eq!(render(&mut TimestampText::new(false), 0, offset), None);
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The files of the text formats are the same whatever the processor has.
+//! The files of the text formats are the same whatever the processor has: on one without AVX2 these tests show nothing.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
@@ -10,6 +10,7 @@ use super::*;
 use crate::decode::support::native::{TABLE, native};
 use crate::decode::support::{Corpus, Row, wire};
 use crate::decode::{Decoder, Wire};
+use crate::pushdown::columns::TEXT_COLUMNS;
 
 /// The file of what came over a wire.
 fn file(format: Format, kind: Wire, bytes: &[u8], chunk: usize) -> Vec<u8> {
@@ -49,6 +50,31 @@ fn blocks_of_any_size_make_the_same_file() {
     for corpus in Corpus::ALL {
         for chunk in [700, 128 << 10] {
             is_the_same(&corpus.rows(300), chunk);
+        }
+    }
+}
+
+#[test]
+fn as_many_special_bytes_as_a_blocks_counts_can_hold_are_seen() {
+    for len in [16 * 255, 16 * 256, 16 * 257, 32 * 255, 32 * 256, 32 * 257] {
+        for around in 0..40 {
+            let mut row = Row::at(1_774_700_000_000, 1);
+            // What is not one run is not counted so: every length is one byte.
+            let commas = (len - around) / TEXT_COLUMNS.len();
+            if commas < 128 {
+                row.text = std::array::from_fn(|_| vec![b','; commas]);
+            } else {
+                row.text[0] = vec![b','; len - around];
+            }
+            let rows = [row, Row::at(1_774_700_000_001, 2)];
+            is_the_same(&rows, 1 << 20);
+            let bytes = wire(&rows);
+            let file = file(Format::Csv, Wire::RowBinary, &bytes, bytes.len());
+            let mut reader = ::csv::Reader::from_reader(&file[..]);
+            let read: Vec<_> = reader.byte_records().map(Result::unwrap).collect();
+            for (place, text) in rows[0].text.iter().enumerate() {
+                assert_eq!(&read[0][place + 2], &text[..], "{len} {around}");
+            }
         }
     }
 }
