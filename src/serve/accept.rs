@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -50,11 +50,15 @@ pub(super) async fn serve(
         hurried = connections.accept_until(&listener, lead).await;
     }
     service.admission.close();
+    service.leaving.until(Instant::now() + service.config.grace);
     // Idle connections close, busy ones do so behind their answer. Those that come later get theirs as well.
     connections.drain.send_replace(true);
     let mut late = Connections::new(service);
     let grace = service.config.grace;
-    let in_flight = async { while connections.tasks.join_next().await.is_some() {} };
+    let in_flight = async {
+        while connections.tasks.join_next().await.is_some() {}
+        service.leaving.gone().await;
+    };
     let finished = async {
         tokio::select! {
             () = in_flight => {}
@@ -75,7 +79,7 @@ pub(super) async fn serve(
         () = hurry => "when the second signal came".to_owned(),
         () = tokio::time::sleep(grace) => format!("{} seconds after the signal", grace.as_secs()),
     };
-    let running = connections.tasks.len();
+    let running = connections.tasks.len() + service.leaving.len();
     service.aborting.store(true, Ordering::Relaxed);
     connections.tasks.shutdown().await;
     Err(Error::internal(format!(

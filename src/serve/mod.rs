@@ -19,6 +19,7 @@ mod encoding;
 pub mod fuzzing;
 mod guard;
 mod handler;
+mod leaving;
 mod metrics;
 mod openapi;
 mod pace;
@@ -70,6 +71,7 @@ pub struct Service {
     tickets: ticket::Tickets,
     page: Option<page::Page>,
     draining: AtomicBool,
+    leaving: leaving::Leaving,
     /// Whether the grace period is over: what is still running ends with the service.
     aborting: AtomicBool,
 }
@@ -101,6 +103,7 @@ impl Service {
             tickets: ticket::Tickets::new(&config)?,
             page: config.page.then(page::Page::new).transpose()?,
             draining: AtomicBool::new(false),
+            leaving: leaving::Leaving::default(),
             aborting: AtomicBool::new(false),
             config,
         }))

@@ -2,7 +2,7 @@
 //!
 //! Closed as usual, a socket first hands over what waits to be sent, however slowly its client takes that, and then says that it
 //! has ended. Where a container's network leaves with the process, the client would wait for both for ever. A reset is sent once, so
-//! who misses it waits until its own time limit.
+//! who misses it waits until its own time limit. What was given whole while the service stops is [handed over](super::leaving) before it ends.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -21,17 +21,28 @@ use super::guard::Busy;
 pub(super) trait Reset: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Has the socket drop what waits to be sent when it is closed, and the client told so at once.
     fn reset_when_closed(&self) -> io::Result<()>;
+
+    /// The socket itself.
+    fn socket(&self) -> &TcpStream;
 }
 
 impl Reset for TcpStream {
     fn reset_when_closed(&self) -> io::Result<()> {
         self.set_zero_linger()
     }
+
+    fn socket(&self) -> &TcpStream {
+        self
+    }
 }
 
 impl Reset for TlsStream<TcpStream> {
     fn reset_when_closed(&self) -> io::Result<()> {
         self.get_ref().0.set_zero_linger()
+    }
+
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
     }
 }
 
@@ -53,6 +64,7 @@ impl Drop for Aborting {
 
 /// A client's socket.
 pub(super) struct Socket<S: Reset> {
+    service: Arc<Service>,
     stream: S,
     reset: Arc<AtomicBool>,
 }
@@ -66,7 +78,15 @@ impl<S: Reset> Socket<S> {
             busy: busy.clone(),
             reset: reset.clone(),
         };
-        (Self { stream, reset }, aborting)
+        let service = service.clone();
+        (
+            Self {
+                service,
+                stream,
+                reset,
+            },
+            aborting,
+        )
     }
 }
 
@@ -75,6 +95,8 @@ impl<S: Reset> Drop for Socket<S> {
         if self.reset.load(Ordering::Relaxed) {
             // Else it is closed as usual.
             let _ = self.stream.reset_when_closed();
+        } else {
+            self.service.leaving.close(self.stream.socket());
         }
     }
 }

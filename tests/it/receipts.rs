@@ -405,6 +405,50 @@ async fn the_ends_of_exports_are_in_the_log_when_the_service_has_stopped() {
     assert_eq!((cut.1.as_str(), cut.3.as_str()), ("aborted", "shutdown"));
 }
 
+/// A client that has the head of an export and takes no more, though the service has sent all of it.
+async fn sent_and_not_taken(service: &TestService) -> tokio::net::TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4_096).expect("a small one");
+    let mut stream = socket.connect(service.address).await.expect("connected");
+    let request = format!(
+        "GET /api/websites/site_demo/export?{RANGE} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+        service.key
+    );
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut head = vec![0; 1_024];
+    stream.read_exact(&mut head).await.expect("the head");
+    let head = String::from_utf8_lossy(&head).to_lowercase();
+    let (_, id) = head.split_once("x-export-id: ").expect("an id");
+    let path = format!("/api/exports/{}", &id[..36]);
+    while !service.get(&path).await.text().contains("\"complete\"") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_stops_stays_until_its_clients_have_what_was_sent() {
+    let database = traffic(3_000).await;
+    let mut service = TestService::start(&database.config).await;
+    let mut stream = sent_and_not_taken(&service).await;
+    service.begin_stop();
+    let mut stopped = Box::pin(service.stopped());
+    let early = tokio::time::timeout(Duration::from_secs(1), &mut stopped).await;
+    assert!(early.is_err(), "the client has not yet all of it");
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.expect("in order");
+    assert!(rest.ends_with(b"\r\n0\r\n\r\n"));
+    stopped.await.expect("in order");
+
+    let mut settings = config(&database.config);
+    settings.grace = Duration::from_secs(1);
+    let mut service = TestService::start_with(settings).await;
+    let _stream = sent_and_not_taken(&service).await;
+    service.begin_stop();
+    let error = service.stopped().await.expect_err("a client took nothing");
+    assert!(error.message().starts_with("1 connections were"), "{error}");
+}
+
 /// Trailers, if the response had any, and what its head says of them.
 async fn trailers_over(
     service: &TestService,

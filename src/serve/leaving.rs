@@ -1,0 +1,73 @@
+//! Sockets that are closed while the service stops: it stays until their clients have what was sent.
+//!
+//! The last bytes of a socket that was closed are the system's to hand over, and it does, unless the network leaves with the
+//! process, as a container's does: then the end of a file that was sent whole would never come.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+/// Shortest time that a socket may take: in seconds, of which none means that it is reset.
+const LEAST: Duration = Duration::from_secs(1);
+
+/// The sockets whose clients have not yet all that was sent.
+#[derive(Debug, Default)]
+pub(super) struct Leaving(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Until when they are waited for, once the service stops.
+    until: Option<Instant>,
+    closing: JoinSet<()>,
+}
+
+impl Leaving {
+    /// Has the sockets that are closed from now on waited for, until an instant.
+    pub(super) fn until(&self, until: Instant) {
+        self.lock().until = Some(until);
+    }
+
+    /// Takes a socket over that is about to be closed: its client is told of the end at once, behind what waits to be sent.
+    pub(super) fn close(&self, socket: &impl AsFd) {
+        let mut state = self.lock();
+        let Some(until) = state.until else {
+            return;
+        };
+        // Where that does not go, it is closed as usual.
+        let Ok(socket) = socket.as_fd().try_clone_to_owned() else {
+            return;
+        };
+        let patience = until.saturating_duration_since(Instant::now()).max(LEAST);
+        let named = socket2::SockRef::from(&socket);
+        if named.shutdown(std::net::Shutdown::Write).is_ok()
+            && named.set_linger(Some(patience)).is_ok()
+        {
+            // The last one that closes it waits for the client.
+            state
+                .closing
+                .spawn_blocking(move || drop::<OwnedFd>(socket));
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.lock().closing.len()
+    }
+
+    /// Waits until there are none.
+    pub(super) async fn gone(&self) {
+        loop {
+            // Taken out, so that more may come meanwhile; one at a time, so that they are still counted.
+            let polled = std::future::poll_fn(|cx| self.lock().closing.poll_join_next(cx));
+            if polled.await.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
