@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 /// Shortest time that a socket may take: in seconds, of which none means that it is reset.
@@ -36,7 +37,9 @@ impl Leaving {
             return;
         };
         // Where that does not go, it is closed as usual.
-        let Ok(socket) = socket.as_fd().try_clone_to_owned() else {
+        let (Ok(runtime), Ok(socket)) =
+            (Handle::try_current(), socket.as_fd().try_clone_to_owned())
+        else {
             return;
         };
         let patience = until.saturating_duration_since(Instant::now()).max(LEAST);
@@ -45,9 +48,8 @@ impl Leaving {
             && named.set_linger(Some(patience)).is_ok()
         {
             // The last one that closes it waits for the client.
-            state
-                .closing
-                .spawn_blocking(move || drop::<OwnedFd>(socket));
+            let close = move || drop::<OwnedFd>(socket);
+            state.closing.spawn_blocking_on(close, &runtime);
         }
     }
 
