@@ -94,7 +94,7 @@ const MAX_RUN_BLOCKS: usize = 255;
 /// Texts of a row that follow each other, as a wire of rows has them: each behind its length, which takes a byte or more.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run<'a, const TEXTS: usize> {
-    spans: &'a [Span; TEXTS],
+    pub(super) spans: &'a [Span; TEXTS],
     /// Bytes of the texts alone.
     pub(super) text_bytes: usize,
     /// How many of the lengths between them are special bytes, if each is one byte long.

@@ -10,7 +10,7 @@ use super::cells::{Cells, Source, plain_bytes};
 use super::copy::{Run, Seen, Special, copy_piece, copy_text};
 use super::output::Output;
 use super::rows::{Dictionaries, MAX_QUICK_BYTES, PIECE_BYTES, PlainRows, RowSpans, as_utf8};
-use super::timestamp::{self, TimestampText, no_text};
+use super::timestamp::{self, TimestampText, all_written};
 use super::vector::{Block, Block16, Four, MAX_STEP, OnBlocks, STEP, widest};
 use crate::decode::{Batch, EventType, Span};
 use crate::error::Result;
@@ -105,14 +105,7 @@ impl CsvEncoder {
             time,
         });
         self.rows += written as u64;
-        match written {
-            rows if rows == batch.rows() => Ok(()),
-            row => Err(no_text(
-                self.rows + 1,
-                batch.timestamps[row],
-                batch.offsets[row],
-            )),
-        }
+        all_written(batch, written, self.rows)
     }
 
     fn start(&mut self) {
@@ -299,7 +292,7 @@ fn quick_row<B: Block>(
         let run = Run::of(spans, &SPECIAL_LENGTHS);
         out = room_of_row(output, run.text_bytes, 0)?;
         at = head.copy(out)?;
-        at = cells(&run, bytes, spans, out, at, &mut seen)?;
+        at = cells(&run, bytes, out, at, &mut seen)?;
     } else {
         let (before, behind) = (
             spans.first_chunk::<EVENT_DATA>()?,
@@ -310,11 +303,11 @@ fn quick_row<B: Block>(
         let text_bytes = run_before.text_bytes + run_behind.text_bytes;
         out = room_of_row(output, text_bytes, data.len as usize)?;
         at = head.copy(out)?;
-        at = cells(&run_before, bytes, before, out, at, &mut seen)?;
+        at = cells(&run_before, bytes, out, at, &mut seen)?;
         *out.get_mut(at)? = b',';
         at = text(bytes, data, out, at + 1, &mut seen)?;
         *out.get_mut(at)? = b',';
-        at = cells(&run_behind, bytes, behind, out, at + 1, &mut seen)?;
+        at = cells(&run_behind, bytes, out, at + 1, &mut seen)?;
     }
     *out.get_mut(at)? = b'\n';
     at += 1;
@@ -360,7 +353,6 @@ fn room_of_row(output: &mut Output, text_bytes: usize, data_bytes: usize) -> Opt
 fn cells<B: Block, const TEXTS: usize>(
     run: &Run<'_, TEXTS>,
     bytes: &[u8],
-    spans: &[Span; TEXTS],
     out: &mut [u8],
     mut at: usize,
     seen: &mut Seen<B>,
@@ -368,7 +360,7 @@ fn cells<B: Block, const TEXTS: usize>(
     if let Some(end) = run.copy::<NeedsQuotes, B>(bytes, out, at, seen) {
         return Some(end);
     }
-    for span in spans {
+    for span in run.spans {
         at = text(bytes, *span, out, at, seen)?;
         *out.get_mut(at)? = b',';
         at += 1;

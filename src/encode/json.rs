@@ -13,7 +13,7 @@ use super::copy::{Seen, Special, copy_piece, copy_text};
 use super::json_text::{self, LineBreaks, NeedsEscape};
 use super::output::Output;
 use super::rows::{Dictionaries, MAX_QUICK_BYTES, PlainRows, RowSpans, as_utf8, text_bytes};
-use super::timestamp::{self, TimestampText, no_text};
+use super::timestamp::{self, TimestampText, all_written};
 use super::vector::{Block, MAX_STEP, OnBlocks, widest};
 use crate::decode::{Batch, EventType, Span};
 use crate::error::Result;
@@ -151,14 +151,7 @@ impl JsonEncoder {
             time,
         });
         self.rows += written as u64;
-        match written {
-            rows if rows == batch.rows() => Ok(()),
-            row => Err(no_text(
-                self.rows + 1,
-                batch.timestamps[row],
-                batch.offsets[row],
-            )),
-        }
+        all_written(batch, written, self.rows)
     }
 
     fn start(&mut self) {

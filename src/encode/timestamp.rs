@@ -4,7 +4,8 @@
 //! (<https://howardhinnant.github.io/date_algorithms.html>). Rows come in order of time, so the date and the
 //! offset are rendered once and kept while they don't change.
 
-use crate::error::{Error, ErrorKind, Position};
+use crate::decode::Batch;
+use crate::error::{Error, ErrorKind, Position, Result};
 
 /// Room that a text is copied with, in bytes: the longest one has 29, `2026-03-03T11:15:00.250+01:00`.
 pub(super) const ROOM: usize = 32;
@@ -166,6 +167,16 @@ pub(super) fn has_text(ms: i64, offset: i16) -> bool {
     const LAST: i64 = 2_932_897 * MS_A_DAY - 1; // 9999-12-31
     let local = ms.saturating_add(i64::from(offset) * 60_000);
     (FIRST..=LAST).contains(&local) && offset.unsigned_abs() < 24 * 60
+}
+
+/// Whether all rows of a batch were written: else the error for the one behind them, whose time has no text. `rows` are those
+/// of the file so far, with these.
+pub(super) fn all_written(batch: &Batch<'_>, written: usize, rows: u64) -> Result<()> {
+    if written == batch.rows() {
+        return Ok(());
+    }
+    let (ms, offset) = (batch.timestamps[written], batch.offsets[written]);
+    Err(no_text(rows + 1, ms, offset))
 }
 
 /// The error for an instant that has no text; `row` counts from 1.

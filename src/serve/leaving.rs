@@ -61,7 +61,7 @@ impl Leaving {
     /// Waits until there are none.
     pub(super) async fn gone(&self) {
         loop {
-            // Taken out, so that more may come meanwhile; one at a time, so that they are still counted.
+            // The lock is given back between two looks, so that more may come meanwhile.
             let polled = std::future::poll_fn(|cx| self.lock().closing.poll_join_next(cx));
             if polled.await.is_none() {
                 return;

@@ -406,20 +406,15 @@ async fn the_ends_of_exports_are_in_the_log_when_the_service_has_stopped() {
 }
 
 /// A client that has the head of an export and takes no more, though the service has sent all of it.
-async fn sent_and_not_taken(service: &TestService) -> tokio::net::TcpStream {
+async fn sent_and_not_taken(service: &TestService) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4_096).expect("a small one");
     let mut stream = socket.connect(service.address).await.expect("connected");
-    let request = format!(
-        "GET /api/websites/site_demo/export?{RANGE} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
-        service.key
-    );
-    stream.write_all(request.as_bytes()).await.expect("sent");
-    let mut head = vec![0; 1_024];
-    stream.read_exact(&mut head).await.expect("the head");
-    let head = String::from_utf8_lossy(&head).to_lowercase();
-    let (_, id) = head.split_once("x-export-id: ").expect("an id");
-    let path = format!("/api/exports/{}", &id[..36]);
+    // Kept open, so that it is closed because the service stops.
+    let id = service
+        .begin_export_on(&mut stream, &service.key, RANGE, "")
+        .await;
+    let path = format!("/api/exports/{id}");
     while !service.get(&path).await.text().contains("\"complete\"") {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

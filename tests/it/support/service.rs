@@ -137,9 +137,22 @@ impl TestService {
         let mut stream = TcpStream::connect(self.address)
             .await
             .expect("a connection");
+        let id = self
+            .begin_export_on(&mut stream, key, query, "Connection: close\r\n")
+            .await;
+        (stream, id)
+    }
+
+    /// The same on a connection, with lines of the request's head; its id.
+    pub(crate) async fn begin_export_on(
+        &self,
+        stream: &mut TcpStream,
+        key: &str,
+        query: &str,
+        lines: &str,
+    ) -> String {
         let request = format!(
-            "GET /api/websites/site_demo/export?{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
-             Authorization: Bearer {key}\r\n\r\n"
+            "GET /api/websites/site_demo/export?{query} HTTP/1.1\r\nHost: x\r\n{lines}Authorization: Bearer {key}\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).await.expect("sent");
         let mut head = vec![0; 1_024];
@@ -147,7 +160,7 @@ impl TestService {
         let head = String::from_utf8_lossy(&head).to_lowercase();
         assert!(head.starts_with("http/1.1 200"), "{head}");
         let (_, rest) = head.split_once("x-export-id: ").expect("an id");
-        (stream, rest[..36].to_owned())
+        rest[..36].to_owned()
     }
 
     /// Any request, with any key or none.
