@@ -9,6 +9,9 @@ pub mod native;
 pub const EVENT_NAME: usize = 1;
 pub const EVENT_DATA: usize = 2;
 
+/// Places of the texts whose columns are plain strings: their lengths come in four groups.
+pub const STRINGS: [usize; 5] = [0, 2, 3, 4, 11];
+
 /// The byte that a row ends with.
 pub const ROW_END: u8 = 0xff;
 
@@ -55,8 +58,12 @@ impl Row {
         wire.extend_from_slice(&self.timestamp.to_le_bytes());
         wire.extend_from_slice(&self.event_id.to_le_bytes());
         wire.extend_from_slice(&self.offset.to_le_bytes());
-        for text in &self.text {
-            write_length(text.len() as u64, wire);
+        for (place, text) in self.text.iter().enumerate() {
+            if STRINGS.contains(&place) {
+                write_four_groups(text.len() as u32, wire);
+            } else {
+                write_length(text.len() as u64, wire);
+            }
             wire.extend_from_slice(text);
         }
         wire.push(ROW_END);
@@ -83,6 +90,17 @@ pub fn write_length(mut length: u64, wire: &mut Vec<u8>) {
         length >>= 7;
     }
     wire.push(length as u8);
+}
+
+/// Appends a LEB128 number below 2^28 in four groups, of which the last may be zeros.
+pub fn write_four_groups(length: u32, wire: &mut Vec<u8>) {
+    let group = |shift: u32| (length >> shift) as u8 & 0x7f;
+    wire.extend_from_slice(&[
+        group(0) | 0x80,
+        group(7) | 0x80,
+        group(14) | 0x80,
+        group(21),
+    ]);
 }
 
 /// Rows as one stream of RowBinary.

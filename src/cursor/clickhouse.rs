@@ -119,11 +119,8 @@ impl Server {
         query_id: String,
     ) -> Result<RowCursor> {
         let How { form, room } = how;
-        let nullable = replica
-            .facts
-            .get()
-            .map_or(&[] as &[_], |facts| &facts.nullable);
-        let statement = pushdown::rows(request, &self.table, fence, range, form, nullable);
+        let types = replica.text_types();
+        let statement = pushdown::rows(request, &self.table, fence, range, form, types);
         let query = self.query(replica, statement, &query_id);
         let cursor = query
             .fetch_bytes(wire(form).format())

@@ -283,9 +283,8 @@ impl Server {
         } = ask;
         let shorter = self.silence < limit;
         let limit = limit.min(self.silence);
-        let facts = replica.facts.get();
-        let nullable = facts.map_or(&[] as &[_], |facts| &facts.nullable);
-        let statement = pushdown::quarters(request, &self.table, fence, counting, nullable);
+        let types = replica.text_types();
+        let statement = pushdown::quarters(request, &self.table, fence, counting, types);
         let query = self
             .query(replica, statement, query_id)
             .with_setting("max_execution_time", limit.as_secs().max(1).to_string());

@@ -26,9 +26,8 @@ impl Server {
     pub(crate) async fn rehearse(&self, request: &ExportRequest, query_id: &str) -> Result<()> {
         let replica = self.replicas.first();
         self.check_table(&replica).await?;
-        let facts = replica.facts.get();
-        let nullable = facts.map_or(&[] as &[_], |facts| &facts.nullable);
-        let has_parts = facts.is_some_and(|facts| facts.has_parts);
+        let types = replica.text_types();
+        let has_parts = replica.facts.get().is_some_and(|facts| facts.has_parts);
         let fence = Fence::at(0);
         let whole = Range::whole(&request.window);
         let slots = Slots::of(&request.window);
@@ -45,11 +44,11 @@ impl Server {
         let kept = is_counted(&replica, request);
         let counting = Counting::of(&request.window, std::iter::empty(), kept);
         statements.push((
-            pushdown::quarters(request, &self.table, fence, counting, nullable),
+            pushdown::quarters(request, &self.table, fence, counting, types),
             "RowBinary",
         ));
         for form in FORMS {
-            let rows = pushdown::rows(request, &self.table, fence, whole, form, nullable);
+            let rows = pushdown::rows(request, &self.table, fence, whole, form, types);
             statements.push((rows, wire(form).format()));
         }
         for (number, (statement, format)) in statements.into_iter().enumerate() {

@@ -15,6 +15,7 @@ use super::failure;
 use super::table::TableFacts;
 use crate::config::{ClickHouse, DEFAULT_REPLICA_PAUSE_SECONDS};
 use crate::error::{Error, Result};
+use crate::pushdown::TextTypes;
 
 /// Counts failures of each replica, by its host and port.
 pub const REPLICA_FAILURES: &str = "rowspout_replica_failures_total";
@@ -38,6 +39,15 @@ impl Replica {
     /// Its address, for the log.
     pub fn url(&self) -> &str {
         &self.clickhouse.url
+    }
+
+    /// The types of its table's text columns, as far as they are known.
+    pub(super) fn text_types(&self) -> &TextTypes {
+        static UNKNOWN: TextTypes = TextTypes {
+            nullable: Vec::new(),
+            low_cardinality: Vec::new(),
+        };
+        self.facts.get().map_or(&UNKNOWN, |facts| &facts.types)
     }
 
     /// Says that it was of use.

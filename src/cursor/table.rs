@@ -5,14 +5,13 @@ use serde::Deserialize;
 use super::replicas::Replica;
 use super::{Server, failure};
 use crate::error::{Error, Result};
-use crate::pushdown::COUNTS;
 use crate::pushdown::columns::TEXT_COLUMNS;
+use crate::pushdown::{COUNTS, TextTypes};
 
 /// What statements need to know of the table.
 #[derive(Debug, Default)]
 pub(super) struct TableFacts {
-    /// The text columns that may hold NULL.
-    pub(super) nullable: Vec<&'static str>,
+    pub(super) types: TextTypes,
     /// Whether its rows lie in parts that can be told apart.
     pub(super) has_parts: bool,
     /// Whether its rows are counted and hashed by a projection, and in all columns as that does.
@@ -175,15 +174,23 @@ impl Server {
                  as schema/README.md shows"
             )));
         }
-        let may_be_null = |column: &&str| column_type(&described, column).contains("Nullable");
-        let nullable: Vec<_> = TEXT_COLUMNS.into_iter().filter(may_be_null).collect();
+        let of_type = |word: &str| {
+            let columns = TEXT_COLUMNS.into_iter();
+            columns
+                .filter(|column| column_type(&described, column).contains(word))
+                .collect()
+        };
+        let types = TextTypes {
+            nullable: of_type("Nullable"),
+            low_cardinality: of_type("LowCardinality"),
+        };
         let is = |column: &str, served: &[&str]| served.contains(&column_type(&described, column));
-        let alike = nullable.is_empty()
+        let alike = types.nullable.is_empty()
             && is("is_bot", &["Bool", "UInt8"])
             // Finer moments than the fence's would lie between two of them.
             && is("ingested_at", &["DateTime64(3)", "DateTime64(3, 'UTC')"]);
         Ok(TableFacts {
-            nullable,
+            types,
             has_parts: first.engine.ends_with("MergeTree"),
             is_counted: alike && has_counts(&replica.client, replica.url(), database, name).await?,
         })

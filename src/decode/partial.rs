@@ -1,7 +1,7 @@
 //! The row that the end of a chunk went through: collected from as many chunks as it takes.
 
 use super::row::{HEAD_BYTES, Head, MIN_ROW_BYTES, RowSpans, Stop, is_marker, read_length};
-use super::{MAX_ROW_BYTES, Span};
+use super::{MAX_ROW_BYTES, Span, is_exception};
 use crate::pushdown::columns::{ROW_END, TEXT_COLUMNS};
 
 /// Room that is kept from one partial row to the next, in bytes.
@@ -143,7 +143,13 @@ impl PartialRow {
             };
             let end = start + len as usize;
             let behind = TEXT_COLUMNS.len() - self.column;
-            self.need(end + behind)?;
+            self.need(end + behind).map_err(|stop| {
+                // A letter finishes a length, and as its fourth group makes it one that no row has.
+                match is_exception(&self.bytes[start - 1..start]) {
+                    true => Stop::Cut,
+                    false => stop,
+                }
+            })?;
             self.column += 1;
             self.at = end;
         }

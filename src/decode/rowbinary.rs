@@ -351,12 +351,13 @@ impl RowBinaryDecoder {
     fn error(&self, stop: Stop, found: &[u8]) -> Error {
         let row = self.rows + 1;
         let kind = match stop {
+            Stop::Cut => ErrorKind::BrokenOff,
             Stop::NoEnd => cut_row_kind(found, self.bytes > 0),
             _ => no_row_kind(found, self.bytes > 0),
         };
         let found = &found[..found.len().min(DETAIL_BYTES)];
         match stop {
-            Stop::NotARow | Stop::NoEnd | Stop::Short | Stop::Passed => Error::new(
+            Stop::NotARow | Stop::Cut | Stop::NoEnd | Stop::Short | Stop::Passed => Error::new(
                 kind,
                 format!("the stream from ClickHouse broke off at row {row}"),
             )

@@ -399,13 +399,36 @@ fn lengths_of_any_size_are_read_without_believing_them() {
         }
     }
     // A length may be written longer than it needs to be.
+    for groups in 1..=5 {
+        let mut bytes = head.to_vec();
+        bytes.extend_from_slice(&[0x81, 0x80, 0x80, 0x80, 0x80][..groups]);
+        match groups {
+            1 => bytes[HEAD_BYTES] = 1,
+            _ => bytes[HEAD_BYTES + groups - 1] = 0,
+        }
+        bytes.push(b'u');
+        bytes.resize(bytes.len() + 14, 0);
+        bytes.push(ROW_END);
+        for size in 1..=bytes.len() {
+            let (_, decoded) = decode(bytes.chunks(size));
+            assert_eq!(decoded.rows[0].text[0], b"u", "{groups} groups");
+        }
+    }
+    // All groups count.
+    for length in [0x7f, 0x80, 0x3fff, 0x4000, 0x1f_ffff, 0x20_0000, 20 << 20] {
+        let mut row = Row::at(1, 1);
+        row.text[0] = vec![b'x'; length];
+        let (_, decoded) = decode([&wire(&[row])[..]]);
+        assert_eq!(decoded.rows[0].text[0].len(), length);
+    }
+    // What is longer than four groups can say is written as the longest that they can.
     let mut bytes = head.to_vec();
-    bytes.extend_from_slice(&[0x81, 0x80, 0x80, 0x80, 0x00, b'u']);
-    bytes.resize(bytes.len() + 14, 0);
-    bytes.push(ROW_END);
+    bytes.extend_from_slice(&[0xff, 0xff, 0xff, 0x7f]);
+    bytes.resize(bytes.len() + 100, 0);
     for size in 1..=bytes.len() {
         let (_, decoded) = decode(bytes.chunks(size));
-        assert_eq!(decoded.rows[0].text[0], b"u");
+        let error = decoded.error.expect("too long");
+        assert!(error.message().contains("longer than 32 MiB"), "{error}");
     }
 }
 
@@ -439,10 +462,11 @@ fn a_large_row_in_small_chunks_is_looked_at_once() {
 #[test]
 fn a_row_longer_than_the_limit_is_refused_by_name_however_it_arrives() {
     let mut row = Row::at(2, 2);
-    row.text[3] = vec![b'x'; MAX_ROW_BYTES - MIN_ROW_BYTES - 3];
+    let least = wire(&[Row::at(1, 1)]).len();
+    row.text[3] = vec![b'x'; MAX_ROW_BYTES - least];
     let mut rows = [Row::at(1, 1), row];
     let longest = wire(&rows);
-    assert_eq!(longest.len(), MIN_ROW_BYTES + MAX_ROW_BYTES);
+    assert_eq!(longest.len(), least + MAX_ROW_BYTES);
     rows[1].text[3].push(b'x');
     let longer = wire(&rows);
     for size in [1 << 20, 64 << 20] {

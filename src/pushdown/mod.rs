@@ -11,6 +11,7 @@
 mod arrivals;
 pub mod columns;
 mod filters;
+mod packed;
 mod predicate;
 mod quarters;
 mod slots;
@@ -20,4 +21,4 @@ pub use arrivals::arrivals;
 pub use predicate::{Fence, Key, Range};
 pub use quarters::{COUNTS, Counting, QUARTER_MS, quarters};
 pub use slots::{Slots, slots};
-pub use statement::{Form, Parts, Statement, Value, proof, rows};
+pub use statement::{Form, Parts, Statement, TextTypes, Value, proof, rows};

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use super::columns::TEXT_COLUMNS;
 use super::predicate::{Fence, Range, push_event_type, push_website, push_where};
-use super::statement::{PINNED, Statement};
+use super::statement::{PINNED, Statement, TextTypes};
 use crate::request::{ExportRequest, Field, Interval, Window};
 
 /// The projection's name.
@@ -105,24 +105,22 @@ fn up(instant: i64) -> i64 {
 /// For each slot that has rows, in order: where it begins, its rows, the sum of their hashes, when the last of them came, and
 /// the bytes of their texts, in the columns that are asked for. Behind them comes one without rows, so that counts which end
 /// early are noticed.
-///
-/// `nullable` names the text columns that may hold NULL.
 pub fn quarters(
     request: &ExportRequest,
     table: &str,
     fence: Fence,
     counting: Counting,
-    nullable: &[&str],
+    types: &TextTypes,
 ) -> Statement {
     let mut statement = Statement::new("");
     let width = counting.width();
     match inner(&request.window) {
         Some(inner) if counting == Counting::Kept => {
-            push_kept(&mut statement, request, table, inner, nullable);
+            push_kept(&mut statement, request, table, inner, types);
         }
         _ => {
             let hashed = counting.is_hashed();
-            push_counts(&mut statement, request, table, width, hashed, nullable);
+            push_counts(&mut statement, request, table, width, hashed, types);
             let whole = Range::whole(&request.window).interval;
             push_where(&mut statement, request, fence, whole);
             statement.text.push_str("\nGROUP BY slot\n");
@@ -145,9 +143,9 @@ fn push_kept(
     request: &ExportRequest,
     table: &str,
     inner: Interval,
-    nullable: &[&str],
+    types: &TextTypes,
 ) {
-    push_counts(statement, request, table, QUARTER_MS, true, nullable);
+    push_counts(statement, request, table, QUARTER_MS, true, types);
     push_website(statement, request);
     statement.text.push_str("\n  AND (");
     for (index, interval) in request.window.intervals.iter().enumerate() {
@@ -174,7 +172,7 @@ fn push_kept(
             continue;
         }
         statement.text.push_str("UNION ALL\n");
-        push_counts(statement, request, table, QUARTER_MS, true, nullable);
+        push_counts(statement, request, table, QUARTER_MS, true, types);
         push_website(statement, request);
         let _ = write!(
             statement.text,
@@ -195,7 +193,7 @@ fn push_counts(
     table: &str,
     width: i64,
     hashed: bool,
-    nullable: &[&str],
+    types: &TextTypes,
 ) {
     let hash = if hashed {
         format!(
@@ -210,11 +208,7 @@ fn push_counts(
         if !request.fields.has(Field::Text(place)) {
             continue;
         }
-        bytes.push(if nullable.contains(&column) {
-            format!("sum(length(ifNull({column}, '')))")
-        } else {
-            format!("sum(length({column}))")
-        });
+        bytes.push(format!("sum(length({}))", types.text(column)));
     }
     let _ = write!(
         statement.text,

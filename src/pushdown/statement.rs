@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::columns::{ROW_END, TEXT_COLUMNS};
+use super::packed;
 use super::predicate::{AFTER_LAST, AT_LAST, FRESH, Fence, Range, bind_last, push_where};
 use crate::request::{ExportRequest, Field, Offsets};
 
@@ -54,12 +55,35 @@ impl Statement {
 /// How rows travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Each row as one text that holds it in RowBinary.
+    /// Each row as one text that holds it in RowBinary, [packed](super::packed) column by column.
     Packed(Parts),
     /// Column by column.
     Columns(Parts),
-    /// Packed, text as hexadecimal digits: twice the bytes, but nothing in them can look like ClickHouse's text of an error.
+    /// As one text, too, with texts as hexadecimal digits: twice the bytes, but nothing in them can look like ClickHouse's text of
+    /// an error.
     Hex,
+}
+
+/// What statements need to know of the types of the text columns, each of which is one of [`TEXT_COLUMNS`]. Where nothing is
+/// known of a column, it is taken for a `String`.
+#[derive(Clone, Debug, Default)]
+pub struct TextTypes {
+    /// Those that may hold NULL.
+    pub nullable: Vec<&'static str>,
+    /// Those of few values.
+    pub low_cardinality: Vec<&'static str>,
+}
+
+impl TextTypes {
+    /// A column's text. NULL is the empty one; the wire knows no other.
+    pub(super) fn text(&self, column: &str) -> String {
+        // Bare where it can be: a LowCardinality column goes through a merge of parts as numbers.
+        if self.nullable.contains(&column) {
+            format!("ifNull({column}, '')")
+        } else {
+            column.to_owned()
+        }
+    }
 }
 
 /// How a range's rows lie in parts.
@@ -103,46 +127,53 @@ fn settings(form: Form) -> &'static str {
 ///
 /// One row on the wire: a byte that only a row begins with (the event type, plus 2 where the row is fresh), the instant
 /// in milliseconds, the event's id, the zone's offset at that instant in minutes, the text columns, and [`ROW_END`].
-///
-/// `nullable` names the text columns that may hold NULL, which is then the empty text; the wire knows no other.
 pub fn rows(
     request: &ExportRequest,
     table: &str,
     fence: Fence,
     range: Range,
     form: Form,
-    nullable: &[&str],
+    types: &TextTypes,
 ) -> Statement {
     let (open, close) = match form {
-        Form::Packed(_) | Form::Hex => (" formatRow('RowBinary',", ") AS packed"),
+        Form::Packed(_) => (" concat(", ") AS packed"),
         Form::Columns(_) => ("", ""),
+        Form::Hex => (" formatRow('RowBinary',", ") AS packed"),
     };
-    let mut statement = Statement::new(format!(
-        "SELECT{open}\n  toUInt8(multiIf(event_type = 'pageview', if({FRESH}, 3, 1), event_type = 'event', if({FRESH}, 4, 2), 0)),\n  toUnixTimestamp64Milli(timestamp),\n  \
-         toUInt64(event_id),\n  "
-    ));
+    let mut statement = Statement::new(format!("SELECT{open}"));
     statement.int_parameter("settled", fence.settled());
-    push_offset(&mut statement, &request.window.offsets);
-    for (place, column) in TEXT_COLUMNS.into_iter().enumerate() {
-        // A column that nobody asked for is not read. Its name is another one: filters look at the column.
-        if !request.fields.has(Field::Text(place)) {
-            let _ = write!(statement.text, ",\n  '' AS no_{column}");
-            continue;
+    let head = [
+        format!(
+            "toUInt8(multiIf(event_type = 'pageview', if({FRESH}, 3, 1), event_type = 'event', if({FRESH}, 4, 2), 0))"
+        ),
+        "toUnixTimestamp64Milli(timestamp)".to_owned(),
+        "toUInt64(event_id)".to_owned(),
+        offset(&mut statement, &request.window.offsets),
+    ];
+    let head = head.into_iter().map(|number| match form {
+        Form::Packed(_) => packed::number(&number),
+        Form::Columns(_) | Form::Hex => number,
+    });
+    let texts = TEXT_COLUMNS.into_iter().enumerate().map(|(place, column)| {
+        let asked = request.fields.has(Field::Text(place));
+        match form {
+            Form::Packed(_) if asked => packed::text(column, types),
+            Form::Packed(_) => packed::EMPTY.to_owned(),
+            // A column that nobody asked for is not read. Its name is another one: filters look at the column.
+            _ if !asked => format!("'' AS no_{column}"),
+            Form::Columns(_) => types.text(column),
+            Form::Hex => format!("hex({})", types.text(column)),
         }
-        // Bare where it can be: a LowCardinality column goes through a merge of parts as numbers.
-        let text = if nullable.contains(&column) {
-            format!("ifNull({column}, '')")
-        } else {
-            column.to_owned()
-        };
-        let _ = match form {
-            Form::Packed(_) | Form::Columns(_) => write!(statement.text, ",\n  {text}"),
-            Form::Hex => write!(statement.text, ",\n  hex({text})"),
-        };
-    }
+    });
+    let end = match form {
+        Form::Packed(_) => format!("char({ROW_END})"),
+        Form::Columns(_) | Form::Hex => format!("toUInt8({ROW_END})"),
+    };
+    let fields: Vec<_> = head.chain(texts).chain([end]).collect();
     let _ = write!(
         statement.text,
-        ",\n  toUInt8({ROW_END}){close}\nFROM {table}\n"
+        "\n  {}{close}\nFROM {table}\n",
+        fields.join(",\n  ")
     );
     push_where(&mut statement, request, fence, range.interval);
     if let Some(last) = range.last {
@@ -181,25 +212,22 @@ pub fn proof(request: &ExportRequest, table: &str, fence: Fence, range: Range) -
 }
 
 /// The zone's offset at each row's instant, from the transitions inside the window.
-fn push_offset(statement: &mut Statement, offsets: &Offsets) {
+fn offset(statement: &mut Statement, offsets: &Offsets) -> String {
     statement.int_parameter("offset_0", offsets.first.into());
     if offsets.transitions.is_empty() {
-        statement.text.push_str("{offset_0:Int16}");
-        return;
+        return "{offset_0:Int16}".to_owned();
     }
-    statement.text.push_str("multiIf(");
+    let mut sql = "multiIf(".to_owned();
     for (index, &(instant, offset)) in offsets.transitions.iter().enumerate() {
+        // Writing to a String cannot fail.
         let _ = write!(
-            statement.text,
+            sql,
             "timestamp < fromUnixTimestamp64Milli({{transition_{n}:Int64}}, 'UTC'), {{offset_{index}:Int16}}, ",
             n = index + 1
         );
         statement.int_parameter(format!("transition_{}", index + 1), instant);
         statement.int_parameter(format!("offset_{}", index + 1), offset.into());
     }
-    let _ = write!(
-        statement.text,
-        "{{offset_{}:Int16}})",
-        offsets.transitions.len()
-    );
+    let _ = write!(sql, "{{offset_{}:Int16}})", offsets.transitions.len());
+    sql
 }

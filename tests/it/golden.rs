@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use rowspout::load::{self, LoadRequest};
-use rowspout::pushdown::{self, Fence, Form, Key, Parts, Range, Slots, Statement, Value};
+use rowspout::pushdown::columns::TEXT_COLUMNS;
+use rowspout::pushdown::{
+    self, Fence, Form, Key, Parts, Range, Slots, Statement, TextTypes, Value,
+};
 use rowspout::request::{ExportRequest, WebsiteId};
 
 use crate::support::insert::{self, database};
@@ -24,6 +27,13 @@ async fn requests_become_the_sql_and_the_files_beside_them() {
         .filter(|path| path.is_dir())
         .collect();
     cases.sort();
+    // As in the schema.
+    let strings = ["url", "event_data", "visitor_id", "session_id", "referrer"];
+    let columns = TEXT_COLUMNS.into_iter();
+    let types = TextTypes {
+        nullable: Vec::new(),
+        low_cardinality: columns.filter(|column| !strings.contains(column)).collect(),
+    };
     assert!(!cases.is_empty());
     for case in cases {
         let query = std::fs::read_to_string(case.join("request.txt")).unwrap();
@@ -44,7 +54,7 @@ async fn requests_become_the_sql_and_the_files_beside_them() {
             FENCE,
             whole,
             Form::Packed(Parts::Unknown),
-            &[],
+            &types,
         );
         compare(&case.join("rows.sql"), &text(&rows));
         let slots = Slots::of(&request.window);

@@ -1,11 +1,13 @@
 //! The service over TLS: both versions of HTTP, what is refused, and that a cut is seen.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
 use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rowspout::config::TlsFiles;
@@ -59,6 +61,17 @@ impl Certificate {
         versions: &[&'static SupportedProtocolVersion],
         protocols: &[&str],
     ) -> TlsStream<TcpStream> {
+        let stream = TcpStream::connect(service.address).await.expect("one");
+        self.shake_hands(stream, versions, protocols).await
+    }
+
+    /// The same, on a socket.
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        versions: &[&'static SupportedProtocolVersion],
+        protocols: &[&str],
+    ) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         let cert = CertificateDer::from_pem_file(self.path("cert.pem")).expect("a certificate");
         roots.add(cert).expect("trusted");
@@ -71,7 +84,6 @@ impl Certificate {
         let protocols = protocols.iter().map(|protocol| protocol.as_bytes());
         client.alpn_protocols = protocols.map(<[u8]>::to_vec).collect();
         let name = ServerName::try_from("localhost").expect("a name");
-        let stream = TcpStream::connect(service.address).await.expect("one");
         let connector = TlsConnector::from(Arc::new(client));
         connector.connect(name, stream).await.expect("a handshake")
     }
@@ -83,12 +95,12 @@ async fn service(database: &TestDatabase, certificate: &Certificate) -> TestServ
     TestService::start_with(settings).await
 }
 
-fn request(service: &TestService, version: Version) -> Request<Empty<Bytes>> {
-    let authority = format!("https://localhost{PATH}");
+fn request(service: &TestService, version: Version, path: &str) -> Request<Empty<Bytes>> {
+    let authority = format!("https://localhost{path}");
     let target = if version == Version::HTTP_2 {
         &authority
     } else {
-        PATH
+        path
     };
     Request::get(target)
         .version(version)
@@ -98,28 +110,40 @@ fn request(service: &TestService, version: Version) -> Request<Empty<Bytes>> {
         .expect("a request")
 }
 
-/// Sends a request in the version of HTTP that the handshake agreed on.
-async fn send(
-    stream: TlsStream<TcpStream>,
-    service: &TestService,
-) -> Response<hyper::body::Incoming> {
+/// An answer, and what reads its connection: as long as it is not waited for, nothing more is taken from there.
+type Unread = (Response<Incoming>, Boxed<()>);
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Sends a request in the version of HTTP that the handshake agreed on, and reads until the head of its answer.
+async fn send_unread(stream: TlsStream<TcpStream>, service: &TestService, path: &str) -> Unread {
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let io = TokioIo::new(stream);
-    if is_http2 {
+    let (answer, mut reading): (Boxed<_>, Boxed<()>) = if is_http2 {
         let (mut sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
                 .await
                 .expect("HTTP/2");
-        tokio::spawn(connection);
-        let request = request(service, Version::HTTP_2);
-        return sender.send_request(request).await.expect("an answer");
-    }
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(io)
-        .await
-        .expect("HTTP/1.1");
-    tokio::spawn(connection);
-    let request = request(service, Version::HTTP_11);
-    sender.send_request(request).await.expect("an answer")
+        let answer = sender.send_request(request(service, Version::HTTP_2, path));
+        (Box::pin(answer), Box::pin(async { drop(connection.await) }))
+    } else {
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io)
+            .await
+            .expect("HTTP/1.1");
+        let answer = sender.send_request(request(service, Version::HTTP_11, path));
+        (Box::pin(answer), Box::pin(async { drop(connection.await) }))
+    };
+    let answer = tokio::select! {
+        answer = answer => answer.expect("an answer"),
+        () = &mut reading => panic!("the connection ended before its answer"),
+    };
+    (answer, reading)
+}
+
+/// The same, and reads on.
+async fn send(stream: TlsStream<TcpStream>, service: &TestService) -> Response<Incoming> {
+    let (answer, reading) = send_unread(stream, service, PATH).await;
+    tokio::spawn(reading);
+    answer
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,6 +235,43 @@ async fn a_client_over_tls_that_takes_nothing_loses_its_export() {
         drop(next);
         let body = stalled.into_body().collect().await;
         assert!(body.is_err(), "it ended as if it were complete");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_stops_stays_for_its_clients_over_tls_too() {
+    let database = traffic(3_000).await;
+    let certificate = Certificate::new();
+    for protocol in ["http/1.1", "h2"] {
+        let mut service = service(&database, &certificate).await;
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4_096).expect("a small one");
+        let stream = socket.connect(service.address).await.expect("connected");
+        let stream = certificate.shake_hands(stream, BOTH, &[protocol]).await;
+        let (answer, reading) = send_unread(stream, &service, PATH).await;
+        let id = answer.headers()["x-export-id"].to_str().expect("text");
+        let receipt = format!("/api/exports/{id}");
+        loop {
+            let stream = certificate.connect(&service, BOTH, &[]).await;
+            let (answer, reading) = send_unread(stream, &service, &receipt).await;
+            let reading = tokio::spawn(reading);
+            let receipt = answer.into_body().collect().await.expect("whole");
+            reading.abort();
+            let receipt: serde_json::Value =
+                serde_json::from_slice(&receipt.to_bytes()).expect("JSON");
+            if receipt["status"] == "complete" {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        service.begin_stop();
+        let mut stopped = Box::pin(service.stopped());
+        let early = tokio::time::timeout(Duration::from_secs(1), &mut stopped).await;
+        assert!(early.is_err(), "the client has not yet all of it");
+        tokio::spawn(reading);
+        let body = answer.into_body().collect().await.expect("whole");
+        assert!(body.to_bytes().ends_with(b"\n"), "{protocol}");
+        stopped.await.expect("in order");
     }
 }
 
