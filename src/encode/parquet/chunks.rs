@@ -182,13 +182,16 @@ impl TextChunk {
         &mut self.pages
     }
 
-    /// Adds texts.
-    pub(super) fn extend<'a>(
+    /// Adds texts that lie in `bytes`.
+    pub(super) fn extend(
         &mut self,
-        texts: impl IntoIterator<Item = &'a [u8]>,
+        bytes: &[u8],
+        spans: impl IntoIterator<Item = Span>,
         compressor: &Compressor,
     ) {
-        self.extend_with(texts.into_iter(), |text| text, Dictionary::code, compressor);
+        let look_up = |dictionary: &mut Dictionary, span| dictionary.code(bytes, span);
+        let text = |span: Span| span.of(bytes);
+        self.extend_with(spans.into_iter(), text, look_up, compressor);
     }
 
     /// Adds texts that come as codes into distinct ones; each of these is looked up once.
@@ -215,7 +218,7 @@ impl TextChunk {
                     let look_up = |dictionary: &mut Dictionary, code: u32| {
                         let place = &mut known[code as usize];
                         if *place == UNKNOWN {
-                            *place = dictionary.code(text(code));
+                            *place = dictionary.code(bytes, entries[code as usize]);
                         }
                         *place
                     };
@@ -226,7 +229,8 @@ impl TextChunk {
             rest = &rest[rows..];
         }
         self.known = known;
-        self.extend(rest.iter().map(|&code| text(code)), compressor);
+        let spans = rest.iter().map(|&code| entries[code as usize]);
+        self.extend(bytes, spans, compressor);
     }
 
     /// Adds texts, 64 at a time at most, so that whether they are there makes one word.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 
+use crate::decode::Span;
 use crate::encode::rows::as_utf8;
 
 /// Slots of an empty dictionary; always a power of two and at most half full.
@@ -14,17 +15,28 @@ const CODE_BITS: u32 = 18;
 /// Most texts: as many as a page of 1 MiB can hold, and some.
 const MAX_TEXTS: usize = (1 << CODE_BITS) - 2;
 
-/// Texts and their codes. Holds the dictionary page in the making, as Parquet has it, and 16 to 24 bytes an entry.
+/// Texts of so many bytes are hashed and compared as two numbers, without a look at how long they are: of texts whose lengths
+/// vary, a processor guesses most wrongly, and that takes longer than the work itself.
+const SHORT: usize = 16;
+
+/// Texts and their codes. Holds the dictionary page in the making, as Parquet has it, and 32 to 40 bytes an entry.
 #[derive(Debug)]
 pub(super) struct Dictionary {
     /// Each entry's length, 4 bytes little-endian, and its UTF-8.
     page: Vec<u8>,
-    /// Where each entry's text starts and ends in `page`.
-    entries: Vec<(u32, u32)>,
+    entries: Vec<Entry>,
     /// The code plus one, and bits of the hash above it; zero where free. Small, so that it stays in the cache.
     slots: Vec<u32>,
     /// Secret, so that no visitor can choose texts that all fall into one slot.
     keys: [u64; 2],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Where the text lies in the page.
+    span: Span,
+    /// A short text itself, zeros behind it.
+    short: [u64; 2],
 }
 
 impl Dictionary {
@@ -55,8 +67,7 @@ impl Dictionary {
 
     /// The text of a code.
     pub(super) fn text(&self, code: u32) -> &[u8] {
-        let (start, end) = self.entries[code as usize];
-        &self.page[start as usize..end as usize]
+        self.entries[code as usize].span.of(&self.page)
     }
 
     /// The dictionary page and how many texts it has; all are forgotten.
@@ -68,20 +79,47 @@ impl Dictionary {
         (std::mem::take(&mut self.page), texts)
     }
 
-    /// The code of a text, a new one if it hasn't been seen. Bytes that are not UTF-8 count as U+FFFD.
-    #[inline]
-    pub(super) fn code(&mut self, text: &[u8]) -> u32 {
-        let hash = self.hash(text);
+    /// The code of the text that lies there, a new one if it hasn't been seen. Bytes that are not UTF-8 count as U+FFFD.
+    #[inline(always)]
+    pub(super) fn code(&mut self, bytes: &[u8], span: Span) -> u32 {
+        if span.len as usize <= SHORT {
+            let short = short(bytes, span);
+            let hash = self.hash_short(short, span.len);
+            let is_it = |dictionary: &Self, code: u32| {
+                let entry = &dictionary.entries[code as usize];
+                entry.span.len == span.len && entry.short == short
+            };
+            self.find(bytes, span, hash, is_it)
+        } else {
+            self.code_of_long(bytes, span)
+        }
+    }
+
+    fn code_of_long(&mut self, bytes: &[u8], span: Span) -> u32 {
+        let text = span.of(bytes);
+        let hash = self.hash_long(text);
+        let is_it = |dictionary: &Self, code: u32| same(dictionary.text(code), text);
+        self.find(bytes, span, hash, is_it)
+    }
+
+    #[inline(always)]
+    fn find(
+        &mut self,
+        bytes: &[u8],
+        span: Span,
+        hash: u64,
+        is_it: impl Fn(&Self, u32) -> bool,
+    ) -> u32 {
         let mask = self.slots.len() - 1;
         let mut slot = hash as usize & mask;
         loop {
             let found = self.slots[slot];
             if found == 0 {
-                return self.add(text, hash);
+                return self.add(span.of(bytes), hash);
             }
             if found >> CODE_BITS == tag(hash) {
                 let code = (found & CODES) - 1;
-                if same(self.text(code), text) {
+                if is_it(self, code) {
                     return code;
                 }
             }
@@ -92,14 +130,21 @@ impl Dictionary {
     #[cold]
     fn add(&mut self, text: &[u8], hash: u64) -> u32 {
         if let Cow::Owned(text) = as_utf8(text) {
-            return self.code(&text);
+            return self.code(&text, whole(&text));
         }
         let code = self.entries.len() as u32;
         self.page
             .extend_from_slice(&(text.len() as u32).to_le_bytes());
-        let start = self.page.len() as u32;
+        let span = Span {
+            start: self.page.len() as u32,
+            len: text.len() as u32,
+        };
         self.page.extend_from_slice(text);
-        self.entries.push((start, self.page.len() as u32));
+        let short = match text.len() {
+            ..=SHORT => short(text, whole(text)),
+            _ => [0; 2],
+        };
+        self.entries.push(Entry { span, short });
         self.insert(hash, code);
         if self.entries.len() * 2 > self.slots.len() {
             self.grow();
@@ -120,45 +165,83 @@ impl Dictionary {
         let slots = self.slots.len() * 2;
         self.slots.clear();
         self.slots.resize(slots, 0);
-        for code in 0..self.entries.len() as u32 {
-            self.insert(self.hash(self.text(code)), code);
+        for code in 0..self.entries.len() {
+            let Entry { span, short } = self.entries[code];
+            let hash = match span.len as usize {
+                ..=SHORT => self.hash_short(short, span.len),
+                _ => self.hash_long(span.of(&self.page)),
+            };
+            self.insert(hash, code as u32);
         }
     }
 
     /// Multiplication to 128 bits, folded, after wyhash (<https://github.com/wangyi-fudan/wyhash>).
     #[inline(always)]
-    fn hash(&self, text: &[u8]) -> u64 {
+    fn hash_short(&self, [low, high]: [u64; 2], len: u32) -> u64 {
         let [key, other] = self.keys;
-        // An odd multiple of the length, so that it cannot be made up for by the text's first byte.
-        let mut hash = key ^ (text.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let (low, high) = if text.len() > 16 {
-            let mut rest = text;
-            while let Some((block, behind)) = rest.split_first_chunk::<16>() {
-                let (low, high) = halves(*block);
-                hash = fold(low ^ hash, high ^ other);
-                rest = behind;
-            }
-            // The last sixteen bytes, whether or not they have been seen.
-            text.last_chunk::<16>()
-                .map_or((0, 0), |block| halves(*block))
-        } else if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>())
-        {
-            (u64::from_le_bytes(*first), u64::from_le_bytes(*last))
-        } else if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>())
-        {
-            (
-                u32::from_le_bytes(*first).into(),
-                u32::from_le_bytes(*last).into(),
-            )
-        } else {
-            let bytes = text
-                .iter()
-                .fold(0, |bytes, &byte| bytes << 8 | u64::from(byte));
-            (bytes, 0)
-        };
+        fold(fold(low ^ self.seed(len), high ^ other), key)
+    }
+
+    #[inline(always)]
+    fn hash_long(&self, text: &[u8]) -> u64 {
+        let [key, other] = self.keys;
+        let mut hash = self.seed(text.len() as u32);
+        let mut rest = text;
+        while let Some((block, behind)) = rest.split_first_chunk::<16>() {
+            let [low, high] = halves(*block);
+            hash = fold(low ^ hash, high ^ other);
+            rest = behind;
+        }
+        // The last sixteen bytes, whether or not they have been seen.
+        let [low, high] = text.last_chunk::<16>().map_or([0; 2], |last| halves(*last));
         fold(fold(low ^ hash, high ^ other), key)
     }
+
+    /// An odd multiple of the length, so that it cannot be made up for by the text's first byte.
+    #[inline(always)]
+    fn seed(&self, len: u32) -> u64 {
+        self.keys[0] ^ u64::from(len).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
 }
+
+/// All of some bytes.
+fn whole(bytes: &[u8]) -> Span {
+    Span {
+        start: 0,
+        len: bytes.len() as u32,
+    }
+}
+
+/// A text of at most [`SHORT`] bytes, zeros behind it.
+#[inline(always)]
+fn short(bytes: &[u8], span: Span) -> [u64; 2] {
+    let start = span.start as usize;
+    match bytes[start..].first_chunk::<SHORT>() {
+        Some(block) => {
+            let [low, high] = halves(*block);
+            let [low_mask, high_mask] = MASKS[span.len as usize];
+            [low & low_mask, high & high_mask]
+        }
+        None => {
+            let mut block = [0; SHORT];
+            let text = span.of(bytes);
+            block[..text.len()].copy_from_slice(text);
+            halves(block)
+        }
+    }
+}
+
+/// For each length of a short text ones where it has bytes.
+const MASKS: [[u64; 2]; SHORT + 1] = {
+    let mut masks = [[0; 2]; SHORT + 1];
+    let mut len = 1;
+    while len <= SHORT {
+        let mask = u128::MAX >> (8 * (SHORT - len));
+        masks[len] = [mask as u64, (mask >> 64) as u64];
+        len += 1;
+    }
+    masks
+};
 
 /// The bits of a slot that are a code and one.
 const CODES: u32 = (1 << CODE_BITS) - 1;
@@ -169,32 +252,23 @@ fn tag(hash: u64) -> u32 {
     (hash >> (32 + CODE_BITS)) as u32
 }
 
-/// Whether two texts are the same: without a call where they are short, as most are.
+/// Whether two texts that are not short are the same: without a call where they are not much longer.
 #[inline(always)]
 fn same(one: &[u8], other: &[u8]) -> bool {
-    #[inline(always)]
-    fn ends<const N: usize>(text: &[u8]) -> Option<(&[u8; N], &[u8; N])> {
+    fn ends(text: &[u8]) -> Option<(&[u8; SHORT], &[u8; SHORT])> {
         text.first_chunk().zip(text.last_chunk())
     }
-    if one.len() != other.len() {
-        false
-    } else if one.len() > 32 {
-        one == other
-    } else if one.len() >= 16 {
-        ends::<16>(one) == ends::<16>(other)
-    } else if one.len() >= 8 {
-        ends::<8>(one) == ends::<8>(other)
-    } else if one.len() >= 4 {
-        ends::<4>(one) == ends::<4>(other)
-    } else {
-        one.iter().eq(other)
+    match one.len() == other.len() {
+        false => false,
+        true if one.len() <= 2 * SHORT => ends(one) == ends(other),
+        true => one == other,
     }
 }
 
 #[inline(always)]
-fn halves(block: [u8; 16]) -> (u64, u64) {
+fn halves(block: [u8; 16]) -> [u64; 2] {
     let both = u128::from_le_bytes(block);
-    (both as u64, (both >> 64) as u64)
+    [both as u64, (both >> 64) as u64]
 }
 
 #[inline(always)]
@@ -211,25 +285,36 @@ mod tests {
 
     use super::*;
 
+    fn code(dictionary: &mut Dictionary, text: &[u8]) -> u32 {
+        dictionary.code(text, whole(text))
+    }
+
     #[test]
     fn codes_count_by_first_appearance() {
         let mut dictionary = Dictionary::new();
-        let codes = [&b"b"[..], b"a", b"b", b"c", b"a"].map(|text| dictionary.code(text));
+        let codes = [&b"b"[..], b"a", b"b", b"c", b"a"].map(|text| code(&mut dictionary, text));
         assert_eq!(codes, [0, 1, 0, 2, 1]);
         assert_eq!(dictionary.page(), b"\x01\0\0\0b\x01\0\0\0a\x01\0\0\0c");
         let _ = dictionary.take();
         assert_eq!(dictionary.len(), 0);
-        assert_eq!(dictionary.code(b"a"), 0);
+        assert_eq!(code(&mut dictionary, b"a"), 0);
     }
 
     #[test]
     fn bytes_that_are_not_utf8_are_the_text_that_replaces_them() {
         let mut dictionary = Dictionary::new();
-        assert_eq!(dictionary.code(b"a\xff"), 0);
-        assert_eq!(dictionary.code(b"a\xfe"), 0);
-        assert_eq!(dictionary.code("a\u{fffd}".as_bytes()), 0);
+        assert_eq!(code(&mut dictionary, b"a\xff"), 0);
+        assert_eq!(code(&mut dictionary, b"a\xfe"), 0);
+        assert_eq!(code(&mut dictionary, "a\u{fffd}".as_bytes()), 0);
         assert_eq!(dictionary.text(0), "a\u{fffd}".as_bytes());
         assert_eq!(dictionary.len(), 1);
+    }
+
+    fn hash(dictionary: &Dictionary, text: &[u8]) -> u64 {
+        match text.len() {
+            ..=SHORT => dictionary.hash_short(short(text, whole(text)), text.len() as u32),
+            _ => dictionary.hash_long(text),
+        }
     }
 
     #[test]
@@ -244,7 +329,7 @@ mod tests {
                         *place = byte;
                     }
                     let other = seen
-                        .entry(dictionary.hash(&text))
+                        .entry(hash(&dictionary, &text))
                         .or_insert_with(|| text.clone());
                     assert_eq!(*other, text);
                 }
@@ -254,7 +339,7 @@ mod tests {
 
     #[test]
     fn texts_that_differ_anywhere_are_not_the_same() {
-        for len in 0..70 {
+        for len in SHORT + 1..70 {
             let text = vec![b'x'; len];
             assert!(same(&text, &text.clone()));
             assert!(!same(&text, &vec![b'x'; len + 1]));
@@ -268,11 +353,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_text_has_its_own_code(texts in prop::collection::vec("[ab]{0,9}|[a-z]{0,40}", 0..2000)) {
+        fn every_text_has_its_own_code_whatever_stands_around_it(
+            texts in prop::collection::vec("[ab\\x00]{0,9}|[a-z]{0,40}", 0..2000),
+            around in "[a\\x00]{0,20}",
+        ) {
             let mut dictionary = Dictionary::new();
             let mut known = HashMap::new();
             for text in &texts {
-                let code = dictionary.code(text.as_bytes());
+                let bytes = [around.as_bytes(), text.as_bytes(), around.as_bytes()].concat();
+                let span = Span { start: around.len() as u32, len: text.len() as u32 };
+                let code = dictionary.code(&bytes, span);
                 let next = known.len() as u32;
                 prop_assert_eq!(code, *known.entry(text).or_insert(next));
                 prop_assert_eq!(dictionary.text(code), text.as_bytes());

@@ -34,7 +34,7 @@ use self::properties::{WITH_STATISTICS, WITHOUT_DICTIONARY};
 use super::rows::{PlainRows, text_bytes};
 use super::sink::Sink;
 use super::{FileInfo, timestamp};
-use crate::decode::{Batch, TextColumn};
+use crate::decode::{Batch, EventType, Span, TextColumn};
 use crate::error::{Error, Result};
 use crate::request::Field;
 
@@ -49,6 +49,11 @@ const ROW_GROUP_ROWS: usize = 1 << 20;
 
 /// A row group ends when it is seen to have this many encoded bytes.
 const ROW_GROUP_BYTES: usize = 48 << 20;
+
+/// The names of the event types, and where they lie.
+const EVENT_TYPES: &[u8] = b"pageviewevent";
+const PAGEVIEW: Span = Span { start: 0, len: 8 };
+const EVENT: Span = Span { start: 8, len: 5 };
 
 /// A Parquet file in the making.
 #[derive(Debug)]
@@ -177,15 +182,18 @@ impl ParquetEncoder {
         }
         if let Some((_, chunk)) = &mut self.event_types {
             let event_types = batch.event_types[start..end].iter();
-            let event_types = event_types.map(|event_type| event_type.as_str().as_bytes());
-            chunk.extend(event_types, compressor);
+            let spans = event_types.map(|event_type| match event_type {
+                EventType::Pageview => PAGEVIEW,
+                EventType::Event => EVENT,
+            });
+            chunk.extend(EVENT_TYPES, spans, compressor);
         }
         for &mut (_, column, ref mut chunk) in &mut self.text {
             let text = &batch.text[column];
             match plain {
                 Some(plain) => {
                     let rows = plain.rows[start..end].iter();
-                    chunk.extend(rows.map(|spans| spans[column].of(plain.bytes)), compressor);
+                    chunk.extend(plain.bytes, rows.map(|spans| spans[column]), compressor);
                 }
                 None => match *text {
                     TextColumn::Dictionary {
@@ -193,8 +201,13 @@ impl ParquetEncoder {
                         entries,
                         codes,
                     } => chunk.extend_codes(bytes, entries, &codes[start..end], compressor),
-                    TextColumn::Plain { .. } => {
-                        chunk.extend((start..end).map(|row| text.get(row)), compressor);
+                    TextColumn::Plain {
+                        bytes,
+                        spans,
+                        stride,
+                    } => {
+                        let spans = spans.iter().step_by(stride).skip(start);
+                        chunk.extend(bytes, spans.take(end - start).copied(), compressor);
                     }
                 },
             }

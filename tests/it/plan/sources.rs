@@ -1,6 +1,6 @@
 //! Where counts come from: the projection, and where it does not serve, the events.
 
-use rowspout::pushdown::{self, COUNTS, Counting, Fence, Value as Bound};
+use rowspout::pushdown::{self, COUNTS, Counting, Fence, TextTypes, Value as Bound};
 use rowspout::request::{ExportRequest, WebsiteId};
 use rowspout::schema;
 
@@ -45,7 +45,13 @@ async fn the_projection_answers_for_what_it_knows() {
         let request = ExportRequest::from_query(website.clone(), window).expect("a request");
         let counting = Counting::of(&request.window, std::iter::empty(), true);
         assert_eq!(counting, Counting::Kept);
-        let statement = pushdown::quarters(&request, "events", Fence::at(0), counting, &[]);
+        let statement = pushdown::quarters(
+            &request,
+            "events",
+            Fence::at(0),
+            counting,
+            &TextTypes::default(),
+        );
         let mut query = database
             .client
             .query_raw(&format!("EXPLAIN {}", statement.text));
