@@ -9,7 +9,8 @@
 //! The marker is the event type's number, plus 2 where the row is fresh, so 1 to 4: the only bytes a row can start
 //! with. ClickHouse appends the text of an exception behind the last row it sent, and no such text starts so. Where a row was
 //! cut, the text stands inside of it, and may be as long as what is missing: that it is no row shows at the end, which is a byte
-//! that no UTF-8 has ([`ROW_END`](crate::pushdown::columns::ROW_END)).
+//! that no UTF-8 has ([`ROW_END`](crate::pushdown::columns::ROW_END)). A length may have groups of zeros at its end, as LEB128
+//! allows and ClickHouse is asked to write them.
 //!
 //! Format: <https://clickhouse.com/docs/interfaces/formats/RowBinary>.
 

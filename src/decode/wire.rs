@@ -3,7 +3,7 @@
 /// How ClickHouse hands over the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wire {
-    /// Row after row, field after field, each row packed by ClickHouse's `formatRow`.
+    /// Row after row, field after field, each row put together by ClickHouse as one text.
     #[default]
     RowBinary,
     /// Block after block, column after column, few-valued columns with their dictionaries.
