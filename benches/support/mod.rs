@@ -94,6 +94,7 @@ pub fn write_length(mut length: u64, wire: &mut Vec<u8>) {
 
 /// Appends a LEB128 number below 2^28 in four groups, of which the last may be zeros.
 pub fn write_four_groups(length: u32, wire: &mut Vec<u8>) {
+    debug_assert!(length < 1 << 28);
     let group = |shift: u32| (length >> shift) as u8 & 0x7f;
     wire.extend_from_slice(&[
         group(0) | 0x80,

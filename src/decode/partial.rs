@@ -144,8 +144,8 @@ impl PartialRow {
             let end = start + len as usize;
             let behind = TEXT_COLUMNS.len() - self.column;
             self.need(end + behind).map_err(|stop| {
-                // A letter finishes a length, and as its fourth group makes it one that no row has.
-                match is_exception(&self.bytes[start - 1..start]) {
+                // Its first letter would be the last group of the length.
+                match is_exception(&self.bytes[start - 1..]) {
                     true => Stop::Cut,
                     false => stop,
                 }

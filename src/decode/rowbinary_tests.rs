@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::super::row::MIN_ROW_BYTES;
 use super::*;
 
 #[path = "../../benches/support/mod.rs"]
@@ -257,7 +256,7 @@ fn a_row_that_does_not_end_as_one_is_nothing_to_go_on_from() {
     let rows = [Row::at(1, 1), Row::at(2, 2), Row::at(3, 3)];
     for (row, delivered) in [(1, 0), (2, 1)] {
         let mut bytes = wire(&rows);
-        bytes[row * MIN_ROW_BYTES - 1] = 0;
+        bytes[wire(&rows[..row]).len() - 1] = 0;
         for size in 1..=bytes.len() {
             let (decoder, decoded) = decode(bytes.chunks(size));
             let error = decoded.error.unwrap();
@@ -480,6 +479,23 @@ fn a_row_longer_than_the_limit_is_refused_by_name_however_it_arrives() {
             error.message().starts_with("row 2 is longer than 32 MiB"),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn a_length_that_ends_as_an_exception_begins_is_still_one() {
+    // The last group of the length that goes over the limit is CR, or the `C` of `Code`.
+    for (place, first, len) in [
+        (2, 6 << 20, usize::from(b'\r') << 21),
+        (1, MAX_ROW_BYTES - 100, usize::from(b'C')),
+    ] {
+        let mut row = Row::at(1, 1);
+        row.text[0] = vec![b'x'; first];
+        row.text[place] = vec![b'x'; len];
+        let bytes = wire(&[row]);
+        let (_, decoded) = decode(bytes.chunks(1 << 20));
+        let error = decoded.error.expect("too long");
+        assert!(error.message().contains("longer than 32 MiB"), "{error}");
     }
 }
 

@@ -7,14 +7,16 @@ use bytes::Bytes;
 
 use super::FileInfo;
 use super::cells::{Cells, Source, plain_bytes};
-use super::copy::{Run, Seen, Special, copy_piece, copy_text};
+use super::copy::{Seen, Special, copy_piece, copy_text};
 use super::output::Output;
-use super::rows::{Dictionaries, MAX_QUICK_BYTES, PIECE_BYTES, PlainRows, RowSpans, as_utf8};
+use super::rows::{
+    Dictionaries, MAX_QUICK_BYTES, PIECE_BYTES, PlainRows, RowSpans, as_utf8, text_bytes,
+};
 use super::timestamp::{self, TimestampText, all_written};
 use super::vector::{Block, Block16, Four, MAX_STEP, OnBlocks, STEP, widest};
 use crate::decode::{Batch, EventType, Span};
 use crate::error::Result;
-use crate::pushdown::columns::{EVENT_DATA, TEXT_COLUMNS};
+use crate::pushdown::columns::TEXT_COLUMNS;
 use crate::request::Fields;
 
 /// The event type between its commas, with room behind it.
@@ -37,16 +39,6 @@ impl Special for NeedsQuotes {
         block.any_of(&FOUR)
     }
 }
-
-/// Ones for the lengths whose byte is one of those.
-const SPECIAL_LENGTHS: [u8; 128] = {
-    let mut lengths = [0; 128];
-    lengths[b',' as usize] = 1;
-    lengths[b'"' as usize] = 1;
-    lengths[b'\n' as usize] = 1;
-    lengths[b'\r' as usize] = 1;
-    lengths
-};
 
 /// Room of a cell of a few-valued column with its comma.
 const CELL_ROOM: usize = 32;
@@ -285,32 +277,20 @@ fn quick_row<B: Block>(
     bytes: &[u8],
     spans: &RowSpans,
 ) -> Option<()> {
-    let data = spans[EVENT_DATA];
-    let mut seen = Seen::<B>::nothing();
-    let (out, mut at);
-    if data.len == 0 {
-        let run = Run::of(spans, &SPECIAL_LENGTHS);
-        out = room_of_row(output, run.text_bytes, 0)?;
-        at = head.copy(out)?;
-        at = cells(&run, bytes, out, at, &mut seen)?;
-    } else {
-        let (before, behind) = (
-            spans.first_chunk::<EVENT_DATA>()?,
-            spans.last_chunk::<{ TEXT_COLUMNS.len() - EVENT_DATA - 1 }>()?,
-        );
-        let run_before = Run::of(before, &SPECIAL_LENGTHS);
-        let run_behind = Run::of(behind, &SPECIAL_LENGTHS);
-        let text_bytes = run_before.text_bytes + run_behind.text_bytes;
-        out = room_of_row(output, text_bytes, data.len as usize)?;
-        at = head.copy(out)?;
-        at = cells(&run_before, bytes, out, at, &mut seen)?;
-        *out.get_mut(at)? = b',';
-        at = text(bytes, data, out, at + 1, &mut seen)?;
-        *out.get_mut(at)? = b',';
-        at = cells(&run_behind, bytes, out, at + 1, &mut seen)?;
+    let text_bytes = text_bytes(spans);
+    if text_bytes > MAX_QUICK_BYTES {
+        return None;
     }
-    *out.get_mut(at)? = b'\n';
-    at += 1;
+    // Each byte may be a quote, and each cell has two more and what stands behind it.
+    let cells = 2 * text_bytes + 3 * TEXT_COLUMNS.len();
+    let out = output.room(timestamp::ROOM + 16 + cells + MAX_STEP);
+    let mut seen = Seen::<B>::nothing();
+    let mut at = head.copy(out)?;
+    for (column, &span) in spans.iter().enumerate() {
+        at = text(bytes, span, out, at, &mut seen)?;
+        *out.get_mut(at)? = separator(column)[0];
+        at += 1;
+    }
     if !seen.may_stay(out.get(..at)?) {
         return None;
     }
@@ -335,37 +315,6 @@ fn text<B: Block>(
     } else {
         Some(end)
     }
-}
-
-/// Room for a row with so many bytes of text in its plain cells and in `event_data`. `None` where it is too long for that.
-#[inline(always)]
-fn room_of_row(output: &mut Output, text_bytes: usize, data_bytes: usize) -> Option<&mut [u8]> {
-    if text_bytes + data_bytes > MAX_QUICK_BYTES {
-        return None;
-    }
-    // Each byte may be a quote, and each cell has two more and what stands behind it.
-    let cells = 2 * (text_bytes + data_bytes) + 3 * TEXT_COLUMNS.len();
-    Some(output.room(timestamp::ROOM + 16 + cells + MAX_STEP))
-}
-
-/// Copies texts as cells with commas between: all at once where they lie so, else one by one.
-#[inline(always)]
-fn cells<B: Block, const TEXTS: usize>(
-    run: &Run<'_, TEXTS>,
-    bytes: &[u8],
-    out: &mut [u8],
-    mut at: usize,
-    seen: &mut Seen<B>,
-) -> Option<usize> {
-    if let Some(end) = run.copy::<NeedsQuotes, B>(bytes, out, at, seen) {
-        return Some(end);
-    }
-    for span in run.spans {
-        at = text(bytes, *span, out, at, seen)?;
-        *out.get_mut(at)? = b',';
-        at += 1;
-    }
-    Some(at - 1)
 }
 
 /// Writes a text in quotes to `out[at..]`, its own quotes doubled.

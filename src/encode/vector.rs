@@ -31,12 +31,6 @@ pub(super) trait Block: Copy {
 
     fn and(self, other: Self) -> Self;
 
-    /// Adds one to each byte for which `holds` has ones.
-    fn count(self, holds: Self) -> Self;
-
-    /// The sum of the bytes.
-    fn sum(self) -> u32;
-
     /// The highest bit of each byte, that of the first byte lowest.
     fn high_bits(self) -> u32;
 
@@ -124,13 +118,11 @@ pub(super) trait OnBlocks {
 #[allow(unsafe_code)]
 mod imp {
     use std::arch::x86_64::{
-        __m128i, __m256i, _mm_add_epi64, _mm_and_si128, _mm_cmpeq_epi8, _mm_cvtsi128_si64,
-        _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_sad_epu8,
-        _mm_set1_epi8, _mm_setzero_si128, _mm_storeu_si128, _mm_sub_epi8, _mm_unpackhi_epi64,
-        _mm256_and_si256, _mm256_castsi256_si128, _mm256_cmpeq_epi8, _mm256_extracti128_si256,
-        _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256,
-        _mm256_sad_epu8, _mm256_set1_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8,
-        _mm256_storeu_si256, _mm256_sub_epi8,
+        __m128i, __m256i, _mm_and_si128, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8,
+        _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8, _mm_setzero_si128, _mm_storeu_si128,
+        _mm256_and_si256, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8,
+        _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8, _mm256_setzero_si256,
+        _mm256_shuffle_epi8, _mm256_storeu_si256,
     };
 
     use super::{Block, Four, MAX_STEP, OnBlocks, STEP};
@@ -215,21 +207,6 @@ mod imp {
         }
 
         #[inline(always)]
-        fn count(self, holds: Self) -> Self {
-            // SAFETY: every x86-64 has SSE2.
-            Self(unsafe { _mm_sub_epi8(self.0, holds.0) })
-        }
-
-        #[inline(always)]
-        fn sum(self) -> u32 {
-            // SAFETY: every x86-64 has SSE2.
-            unsafe {
-                let halves = _mm_sad_epu8(self.0, _mm_setzero_si128());
-                _mm_cvtsi128_si64(_mm_add_epi64(halves, _mm_unpackhi_epi64(halves, halves))) as u32
-            }
-        }
-
-        #[inline(always)]
         fn high_bits(self) -> u32 {
             // SAFETY: every x86-64 has SSE2.
             unsafe { _mm_movemask_epi8(self.0) as u32 }
@@ -307,23 +284,6 @@ mod imp {
         }
 
         #[inline(always)]
-        fn count(self, holds: Self) -> Self {
-            // SAFETY: see the type.
-            Self(unsafe { _mm256_sub_epi8(self.0, holds.0) })
-        }
-
-        #[inline(always)]
-        fn sum(self) -> u32 {
-            // SAFETY: see the type.
-            unsafe {
-                let quarters = _mm256_sad_epu8(self.0, _mm256_setzero_si256());
-                let high = _mm256_extracti128_si256::<1>(quarters);
-                let halves = _mm_add_epi64(_mm256_castsi256_si128(quarters), high);
-                _mm_cvtsi128_si64(_mm_add_epi64(halves, _mm_unpackhi_epi64(halves, halves))) as u32
-            }
-        }
-
-        #[inline(always)]
         fn high_bits(self) -> u32 {
             // SAFETY: see the type.
             unsafe { _mm256_movemask_epi8(self.0) as u32 }
@@ -393,16 +353,6 @@ mod imp {
         }
 
         #[inline(always)]
-        fn count(self, holds: Self) -> Self {
-            Self(std::array::from_fn(|i| self.0[i].wrapping_sub(holds.0[i])))
-        }
-
-        #[inline(always)]
-        fn sum(self) -> u32 {
-            self.0.iter().map(|&byte| u32::from(byte)).sum()
-        }
-
-        #[inline(always)]
         fn high_bits(self) -> u32 {
             let bit = |(i, byte): (usize, &u8)| u32::from(byte >> 7) << i;
             self.0.iter().enumerate().map(bit).sum()
@@ -454,15 +404,6 @@ mod tests {
                 assert_eq!(any, bits(&|own| four.contains(&own)), "{four:?}");
             }
             assert_eq!(B::zero().high_bits(), 0);
-            let sum: u32 = bytes[..B::STEP].iter().map(|&byte| u32::from(byte)).sum();
-            assert_eq!(block.sum(), sum);
-            let counted = B::zero()
-                .count(block.at_most(0x7f))
-                .count(block.at_most(0x1f));
-            let expected = block.at_most(0x7f).high_bits().count_ones()
-                + block.at_most(0x1f).high_bits().count_ones();
-            assert_eq!(counted.sum(), expected);
-
             let mut out = [0xaa; MAX_STEP + 1];
             block.store(&mut out).unwrap();
             assert_eq!(out[..B::STEP], bytes[..B::STEP]);

@@ -55,7 +55,7 @@ impl Statement {
 /// How rows travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Each row as one text that holds it in RowBinary, [packed](super::packed) column by column.
+    /// Each row as one text that holds it in RowBinary, put together a column at a time.
     Packed(Parts),
     /// Column by column.
     Columns(Parts),
@@ -106,8 +106,8 @@ pub(super) const PINNED: &str = "limit = 0, offset = 0, max_result_rows = 0, max
     join_overflow_mode = 'throw', skip_unavailable_shards = 0, \
     fallback_to_stale_replicas_for_distributed_queries = 0, use_query_cache = 0, aggregate_functions_null_for_empty = 0";
 
-/// The fastest settings for a form. Blocks are small; where nothing is known of the parts, none is read before its rows are
-/// due, so that the first rows come early.
+/// The fastest settings for a form. Blocks are small, but not so small that what is done once for each of them counts; where
+/// nothing is known of the parts, none is read before its rows are due, so that the first rows come early.
 fn settings(form: Form) -> &'static str {
     match form {
         // Rows are packed before they are sorted: where parts overlap, two keys and one text a row are merged then
@@ -116,7 +116,8 @@ fn settings(form: Form) -> &'static str {
             "query_plan_execute_functions_after_sorting = 0, read_in_order_use_buffering = 0, max_block_size = 16384"
         }
         Form::Packed(Parts::Disjoint) => {
-            "query_plan_execute_functions_after_sorting = 0, read_in_order_two_level_merge_threshold = 1, max_block_size = 16384"
+            "query_plan_execute_functions_after_sorting = 0, read_in_order_two_level_merge_threshold = 1, max_block_size = 32768, \
+             preferred_block_size_bytes = 4194304"
         }
         Form::Columns(Parts::Unknown) => "read_in_order_use_buffering = 0, max_block_size = 8192",
         Form::Columns(Parts::Disjoint | Parts::Overlapping) => "max_block_size = 8192",
@@ -150,6 +151,7 @@ pub fn rows(
         "toUInt64(event_id)".to_owned(),
         offset(&mut statement, &request.window.offsets),
     ];
+    let dense = request.filters.is_empty() && request.arrived.is_none();
     let head = head.into_iter().map(|number| match form {
         Form::Packed(_) => packed::number(&number),
         Form::Columns(_) | Form::Hex => number,
@@ -157,7 +159,7 @@ pub fn rows(
     let texts = TEXT_COLUMNS.into_iter().enumerate().map(|(place, column)| {
         let asked = request.fields.has(Field::Text(place));
         match form {
-            Form::Packed(_) if asked => packed::text(column, types),
+            Form::Packed(_) if asked => packed::text(column, types, dense),
             Form::Packed(_) => packed::EMPTY.to_owned(),
             // A column that nobody asked for is not read. Its name is another one: filters look at the column.
             _ if !asked => format!("'' AS no_{column}"),

@@ -19,7 +19,7 @@ const MAX_TEXTS: usize = (1 << CODE_BITS) - 2;
 /// vary, a processor guesses most wrongly, and that takes longer than the work itself.
 const SHORT: usize = 16;
 
-/// Texts and their codes. Holds the dictionary page in the making, as Parquet has it, and 32 to 40 bytes an entry.
+/// Texts and their codes. Holds the dictionary page in the making, as Parquet has it, and 32 to 64 bytes an entry.
 #[derive(Debug)]
 pub(super) struct Dictionary {
     /// Each entry's length, 4 bytes little-endian, and its UTF-8.
@@ -308,6 +308,26 @@ mod tests {
         assert_eq!(code(&mut dictionary, "a\u{fffd}".as_bytes()), 0);
         assert_eq!(dictionary.text(0), "a\u{fffd}".as_bytes());
         assert_eq!(dictionary.len(), 1);
+    }
+
+    #[test]
+    fn what_replaces_bytes_that_are_not_utf8_may_be_longer_than_a_short_text() {
+        let mut dictionary = Dictionary::new();
+        // As many as there are, so that the table grows in between.
+        for round in 0..2 {
+            for len in 1..=20u32 {
+                for first in 0..=20 {
+                    let mut text = vec![0xff; len as usize];
+                    text[0] = b'a' + first;
+                    let of_first = code(&mut dictionary, &text);
+                    assert_eq!(of_first, (len - 1) * 21 + u32::from(first), "{round}");
+                    assert_eq!(
+                        dictionary.text(of_first),
+                        String::from_utf8_lossy(&text).as_bytes()
+                    );
+                }
+            }
+        }
     }
 
     fn hash(dictionary: &Dictionary, text: &[u8]) -> u64 {

@@ -52,8 +52,14 @@ const ROW_GROUP_BYTES: usize = 48 << 20;
 
 /// The names of the event types, and where they lie.
 const EVENT_TYPES: &[u8] = b"pageviewevent";
-const PAGEVIEW: Span = Span { start: 0, len: 8 };
-const EVENT: Span = Span { start: 8, len: 5 };
+const PAGEVIEW: Span = Span {
+    start: 0,
+    len: EventType::Pageview.as_str().len() as u32,
+};
+const EVENT: Span = Span {
+    start: PAGEVIEW.len,
+    len: EventType::Event.as_str().len() as u32,
+};
 
 /// A Parquet file in the making.
 #[derive(Debug)]
