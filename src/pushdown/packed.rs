@@ -31,10 +31,13 @@ pub(super) fn text(column: &str, types: &TextTypes, dense: bool) -> String {
         // those that no row of the block has: dear where blocks have few rows.
         return format!("formatRow('RowBinary', {text})");
     }
-    let length = format!("{column}_length");
+    // Names that no table has.
+    let (name, length) = (
+        format!("packed_{column}"),
+        format!("packed_{column}_length"),
+    );
     format!(
-        "char(bitOr(least(length(CAST({text}, 'String') AS {column}_text), {LONGEST}) AS {length}, 128), \
-         bitOr(bitShiftRight({length}, 7), 128), bitOr(bitShiftRight({length}, 14), 128), bitShiftRight({length}, 21)), \
-         {column}_text"
+        "char(bitOr(least(length(CAST({text}, 'String') AS {name}), {LONGEST}) AS {length}, 128), \
+         bitOr(bitShiftRight({length}, 7), 128), bitOr(bitShiftRight({length}, 14), 128), bitShiftRight({length}, 21)), {name}"
     )
 }
