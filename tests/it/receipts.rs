@@ -441,7 +441,11 @@ async fn a_service_that_stops_stays_until_its_clients_have_what_was_sent() {
     let _stream = sent_and_not_taken(&service).await;
     service.begin_stop();
     let error = service.stopped().await.expect_err("a client took nothing");
-    assert!(error.message().starts_with("1 connections were"), "{error}");
+    // The one that asked for the receipt may still be among them.
+    assert!(
+        error.message().contains("still busy 1 seconds after"),
+        "{error}"
+    );
 }
 
 /// Trailers, if the response had any, and what its head says of them.
