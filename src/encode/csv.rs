@@ -268,7 +268,7 @@ fn quick_columns<B: Block>(
     Some(())
 }
 
-/// Writes a row whose texts lie behind each other. `None`, and nothing written, where one is not UTF-8, where they have more than
+/// Writes a row whose texts lie in one place. `None`, and nothing written, where one is not UTF-8, where they have more than
 /// [`MAX_QUICK_BYTES`], and where there is not enough behind the last one to read in blocks.
 #[inline(always)]
 fn quick_row<B: Block>(

@@ -16,8 +16,7 @@ pub(super) const PIECE_BYTES: usize = 16 << 10;
 /// Where the texts of a row lie.
 pub(super) type RowSpans = [Span; TEXT_COLUMNS.len()];
 
-/// The texts of a batch whose spans lie side by side for each row, as a wire of rows leaves them: the texts of a row behind each
-/// other, with a byte or more in front of each.
+/// The texts of a batch whose spans lie side by side for each row, as a wire of rows leaves them.
 pub(super) struct PlainRows<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) rows: &'a [RowSpans],
