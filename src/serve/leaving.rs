@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-/// Shortest time that a socket may take: in seconds, of which none means that it is reset.
-const LEAST: Duration = Duration::from_secs(1);
+/// How much longer than the service waits a socket may take, so that it is never the socket that gives up first and seems to
+/// have handed over what it has not: it is told whole seconds only, cut off, and none would have it reset.
+const BEYOND: Duration = Duration::from_secs(2);
 
 /// The sockets whose clients have not yet all that was sent.
 #[derive(Debug, Default)]
@@ -42,7 +43,7 @@ impl Leaving {
         else {
             return;
         };
-        let patience = until.saturating_duration_since(Instant::now()).max(LEAST);
+        let patience = until.saturating_duration_since(Instant::now()) + BEYOND;
         let named = socket2::SockRef::from(&socket);
         if named.shutdown(std::net::Shutdown::Write).is_ok()
             && named.set_linger(Some(patience)).is_ok()
