@@ -280,7 +280,12 @@ impl Export {
             let others = self.ranges.are_replicated() || self.rows > 0 || self.ranges.has_others();
             let settled = self.delivered.settled_rows;
             if others && expected.is_some_and(|expected| expected.settled != settled) {
-                return Err(changed().with_detail(format!(
+                let error = if self.ranges.are_counted_by_projection() {
+                    changed_or_counted_otherwise()
+                } else {
+                    changed()
+                };
+                return Err(error.with_detail(format!(
                     "{settled} settled rows of a range were delivered, and {expected:?} were counted before"
                 )));
             }
@@ -554,6 +559,14 @@ fn counted_otherwise() -> Error {
     Error::internal(
         "the projection quarter_hours counts other rows than the table of events has, as it does where it was made over parts \
          with rows that DELETE had marked: run `ALTER TABLE events APPLY DELETED MASK`, as `rowspout schema apply` does",
+    )
+}
+
+/// A range has other rows than the projection counted before it was read.
+fn changed_or_counted_otherwise() -> Error {
+    Error::internal(
+        "the rows changed while they were exported; or, if it comes again, the projection quarter_hours counts other rows than \
+         the table of events has: run `ALTER TABLE events APPLY DELETED MASK`, as `rowspout schema apply` does",
     )
 }
 

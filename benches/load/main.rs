@@ -58,7 +58,7 @@ use options::Options;
 use report::Report;
 use rowspout::catalog::Catalog;
 use service::ServiceProcess;
-use tables::{Tables, TestBed};
+use tables::{Came, Tables, TestBed};
 
 /// Small exports at rest, of which the median counts.
 const PROBES_AT_REST: usize = 20;
@@ -83,7 +83,7 @@ fn main() {
 }
 
 async fn measure_all(options: &Options) -> bool {
-    let bed = TestBed::prepare(options.events, &[Tables::Merged]).await;
+    let bed = TestBed::prepare(options.events, &[Tables::Merged], Came::JustNow).await;
     let mut clickhouse = bed.clickhouse.clone();
     clickhouse.database = Tables::Merged.database();
     let catalog = Catalog::new(&clickhouse);

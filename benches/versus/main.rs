@@ -18,6 +18,7 @@
 //!   --json FILE --svg FILE  the results for programs, and as a picture
 //!   --many N                instead: N exports at once through one service, against one
 //!   --one-row               instead: the latency of a one-row export, against its queries
+//!   --fresh                 events that came just now, which an export counts once more [default: an hour ago]
 //! ```
 //!
 //! The embedded engine is measured, or the server that `ROWSPOUT_CLICKHOUSE_URL` names; databases `versus_merged` and
@@ -62,9 +63,10 @@ fn main() {
 async fn measure_all(options: &Options) {
     let in_service = options.many.is_some() || options.one_row;
     let tables: &[Tables] = if in_service { &[] } else { &options.tables };
-    let bed = TestBed::prepare(options.events, tables).await;
+    let bed = TestBed::prepare(options.events, tables, options.came).await;
     let circumstances = Circumstances {
         events: options.events,
+        came: options.came,
         runs: options.runs,
         parallel: options.parallel,
         machine: measure::machine(),

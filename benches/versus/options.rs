@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rowspout::request::Format;
 
-use super::tables::Tables;
+use super::tables::{Came, Tables};
 
 /// How rows travel from ClickHouse to Rowspout, by the names of the setting `wire`: all that are compared.
 pub(crate) const WIRES: &[&str] = &["rowbinary", "native"];
@@ -28,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) many: Option<usize>,
     /// An export of one row, against its queries.
     pub(crate) one_row: bool,
+    /// When the events came.
+    pub(crate) came: Came,
     pub(crate) json: Option<PathBuf>,
     pub(crate) svg: Option<PathBuf>,
 }
@@ -44,6 +46,7 @@ impl Options {
             parallel: None,
             many: None,
             one_row: false,
+            came: Came::AnHourAgo,
             json: None,
             svg: None,
         };
@@ -69,6 +72,7 @@ impl Options {
                 "--parallel" => options.parallel = Some(value().parse().expect("a number")),
                 "--many" => options.many = Some(value().parse().expect("a number")),
                 "--one-row" => options.one_row = true,
+                "--fresh" => options.came = Came::JustNow,
                 "--json" => options.json = Some(value().into()),
                 "--svg" => options.svg = Some(value().into()),
                 other => panic!("there is no option {other}"),

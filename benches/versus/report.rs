@@ -4,10 +4,12 @@ use serde_json::{Value, json};
 
 use super::compare::{Comparison, Measured};
 use super::stats::Spread;
+use super::tables::Came;
 
 /// What all figures have in common.
 pub(crate) struct Circumstances {
     pub(crate) events: u64,
+    pub(crate) came: Came,
     pub(crate) runs: usize,
     pub(crate) parallel: Option<usize>,
     pub(crate) machine: String,
@@ -19,8 +21,11 @@ impl Circumstances {
     /// Prints what is measured, and what is not.
     pub(crate) fn print(&self) {
         println!(
-            "{} events, {} counted runs of each in turn, medians (min..max); {}",
-            self.events, self.runs, self.machine
+            "{} events that came {}, {} counted runs of each in turn, medians (min..max); {}",
+            self.events,
+            self.came.as_str(),
+            self.runs,
+            self.machine
         );
         match self.parallel {
             Some(parallel) => println!("cursors of one export: {parallel}"),
@@ -51,6 +56,7 @@ impl Circumstances {
     pub(crate) fn json(&self) -> Value {
         json!({
             "events": self.events,
+            "came": self.came.as_str(),
             "runs": self.runs,
             "parallel": self.parallel,
             "machine": self.machine,

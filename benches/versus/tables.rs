@@ -42,6 +42,24 @@ impl Tables {
     }
 }
 
+/// When the events came, by their `ingested_at`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Came {
+    /// As what is being collected does: an insert may still add to them, so an export counts them once more at its end.
+    JustNow,
+    /// As nearly all of what is exported did.
+    AnHourAgo,
+}
+
+impl Came {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::JustNow => "just now",
+            Self::AnHourAgo => "an hour ago",
+        }
+    }
+}
+
 /// A ClickHouse with the events.
 pub(crate) struct TestBed {
     pub(crate) clickhouse: ClickHouse,
@@ -50,7 +68,7 @@ pub(crate) struct TestBed {
 
 impl TestBed {
     /// Starts the embedded engine, unless a ClickHouse is named in the environment, and fills the tables.
-    pub(crate) async fn prepare(events: u64, tables: &[Tables]) -> Self {
+    pub(crate) async fn prepare(events: u64, tables: &[Tables], came: Came) -> Self {
         let environment = Layer::from_environment().expect("settings");
         let config =
             Config::resolve(Layer::default(), environment, Layer::default()).expect("settings");
@@ -76,13 +94,13 @@ impl TestBed {
         // The overlapping parts are made from the merged ones.
         for wanted in [Tables::Merged, Tables::Overlapping] {
             if wanted == Tables::Merged || tables.contains(&wanted) {
-                bed.fill(wanted, events).await;
+                bed.fill(wanted, events, came).await;
             }
         }
         bed
     }
 
-    async fn fill(&mut self, tables: Tables, events: u64) {
+    async fn fill(&mut self, tables: Tables, events: u64, came: Came) {
         let mut clickhouse = self.clickhouse.clone();
         let database = tables.database();
         let client = clickhouse.client();
@@ -95,6 +113,14 @@ impl TestBed {
             .add_website(&site, "Synthetic traffic", "UTC")
             .await
             .expect("a website");
+        let default = match came {
+            Came::JustNow => "now64(3)",
+            Came::AnHourAgo => "now64(3) - INTERVAL 1 HOUR",
+        };
+        run(format!(
+            "ALTER TABLE {database}.events MODIFY COLUMN ingested_at DEFAULT {default}"
+        ))
+        .await;
         match tables {
             Tables::Merged => {
                 schema::make_demo_events(&clickhouse, &site, events)

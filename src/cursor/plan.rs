@@ -6,11 +6,15 @@ use serde::Deserialize;
 use tokio::task::JoinHandle;
 
 use super::kill::Kill;
+use super::quarters::is_counted;
 use super::replicas::Replica;
 use super::{Server, failure};
-use crate::error::{Error, Result};
-use crate::pushdown::{self, Fence, Parts, Slots};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pushdown::{self, Fence, Parts, Slots, Statement};
 use crate::request::{ExportRequest, Interval};
+
+/// Most rows of a slot that whole quarters of an hour may have, where narrower slots would divide them better.
+const MAX_QUARTER_ROWS: u64 = 32_768;
 
 /// What the server counts in one slot.
 #[derive(Clone, Copy, Debug, clickhouse::Row, Deserialize)]
@@ -31,10 +35,20 @@ pub struct Counts {
     pub settled: u64,
 }
 
+impl Counts {
+    /// Whether no insert can still add to any of them.
+    pub fn are_settled(self) -> bool {
+        self.rows == self.settled
+    }
+}
+
 /// The counts of a window, slot by slot. Holds 32 bytes for each slot that has rows, of some 8,192.
 #[derive(Debug)]
 pub struct Plan {
     slots: Slots,
+    /// Whether they were kept beside the rows: then some that are not settled may lie behind the fence, and of those in one part
+    /// and quarter of an hour with them nothing is known but that they are there.
+    kept: bool,
     /// For each slot that has rows what lies up to its end.
     sums: Vec<Sum>,
 }
@@ -50,7 +64,7 @@ struct Sum {
 
 impl Plan {
     /// `None` where the counts cannot be: garbled on their way, they would count and divide wrongly.
-    fn new(slots: Slots, counted: &[Slot]) -> Option<Self> {
+    fn new(slots: Slots, kept: bool, counted: &[Slot]) -> Option<Self> {
         let mut sums: Vec<Sum> = Vec::with_capacity(counted.len());
         for slot in counted {
             let before = sums.last().copied();
@@ -67,7 +81,18 @@ impl Plan {
             sum.overlapping += slot.rows * u64::from(slot.overlaps);
             sums.push(sum);
         }
-        Some(Self { slots, sums })
+        Some(Self { slots, kept, sums })
+    }
+
+    /// Whether the projection counted.
+    pub fn is_kept(&self) -> bool {
+        self.kept
+    }
+
+    /// What such an interval must turn out to have, if that is known.
+    pub fn expected(&self, interval: Interval) -> Option<Counts> {
+        let counts = self.counts(interval);
+        (counts.are_settled() || !self.kept).then_some(counts)
     }
 
     /// The rows of an interval whose ends are ends of slots, or of the window.
@@ -149,22 +174,51 @@ impl Server {
         fence: Fence,
         query_id: &str,
     ) -> Planning {
-        let slots = Slots::of(&request.window);
         let has_parts = replica.facts.get().is_some_and(|facts| facts.has_parts);
-        let statement = pushdown::slots(request, &self.table, fence, slots, has_parts);
-        let query = self.query(replica, statement, query_id);
-        let mut kill = Kill::new(replica.clone(), query_id.to_owned());
-        let (longest, replica) = (self.longest(), replica.clone());
+        let table = &self.table;
+        let slots = Slots::of(&request.window);
+        let scan = pushdown::slots(request, table, fence, slots, has_parts);
+        let kept = is_counted(replica, request)
+            .then(|| pushdown::kept_slots(request, table, fence, has_parts))
+            .flatten();
+        let (server, replica) = (self.clone(), replica.clone());
+        let query_id = query_id.to_owned();
         Planning(tokio::spawn(async move {
-            let counted = tokio::time::timeout(longest, query.fetch_all::<Slot>())
-                .await
-                .map_err(|_| failure::too_long())?;
-            kill.disarm();
-            match counted {
-                Ok(counted) => Plan::new(slots, &counted).ok_or_else(failure::damaged),
-                Err(error) => Err(failure::of_events(error, replica.url())),
+            if let Some((quarters, statement)) = kept {
+                let query_id = format!("{query_id}-kept");
+                let divides = |slot: &Slot| slot.rows <= MAX_QUARTER_ROWS;
+                match server.count_slots(&replica, statement, query_id).await {
+                    Ok(counted) if quarters.width <= slots.width || counted.iter().all(divides) => {
+                        return Plan::new(quarters, true, &counted).ok_or_else(failure::damaged);
+                    }
+                    // The parts have no projection, or it cannot be asked so by this version or this user.
+                    Err(error)
+                        if error.clickhouse_code().is_none()
+                            || error.kind() == ErrorKind::QueryTimeout =>
+                    {
+                        return Err(error);
+                    }
+                    Ok(_) | Err(_) => {}
+                }
             }
+            let counted = server.count_slots(&replica, scan, query_id).await?;
+            Plan::new(slots, false, &counted).ok_or_else(failure::damaged)
         }))
+    }
+
+    async fn count_slots(
+        &self,
+        replica: &Arc<Replica>,
+        statement: Statement,
+        query_id: String,
+    ) -> Result<Vec<Slot>> {
+        let query = self.query(replica, statement, &query_id);
+        let mut kill = Kill::new(replica.clone(), query_id);
+        let counted = tokio::time::timeout(self.longest(), query.fetch_all::<Slot>())
+            .await
+            .map_err(|_| failure::too_long())?;
+        kill.disarm();
+        counted.map_err(|error| failure::of_events(error, replica.url()))
     }
 }
 
@@ -185,7 +239,7 @@ mod tests {
             from: 1_000,
             width: 10,
         };
-        Plan::new(slots, &[slot(0, 10), slot(3, 20), slot(4, 2)]).expect("a plan")
+        Plan::new(slots, false, &[slot(0, 10), slot(3, 20), slot(4, 2)]).expect("a plan")
     }
 
     #[test]
@@ -220,7 +274,7 @@ mod tests {
             settled: 10,
             overlaps: 0,
         };
-        assert!(Plan::new(slots, &[good]).is_some());
+        assert!(Plan::new(slots, false, &[good]).is_some());
         for bad in [
             Slot { slot: -1, ..good },
             Slot { slot: 3, ..good },
@@ -253,7 +307,7 @@ mod tests {
                 ..good
             },
         ] {
-            assert!(Plan::new(slots, &[good, bad]).is_none(), "{bad:?}");
+            assert!(Plan::new(slots, false, &[good, bad]).is_none(), "{bad:?}");
         }
     }
 

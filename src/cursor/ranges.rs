@@ -268,17 +268,21 @@ impl Ranges {
         Ok(())
     }
 
-    /// Where the next range lies, and how it is read best: so many rows, or all that lie in parts alike.
+    /// Where the next range lies, and how it is read best: so many rows, or all that lie in parts alike, those that are not
+    /// settled apart.
     fn next_range(&self, plan: &Plan, rows: u64, several: bool) -> (Interval, Form) {
         let from = self.next;
         let mut until = self.cut(plan, from, rows);
-        let parts = plan.parts(Interval { from, until });
+        let first = Interval { from, until };
+        let (parts, settled) = (plan.parts(first), plan.counts(first).are_settled());
         while !several && until < self.end {
             let behind = Interval {
                 from: until,
                 until: self.cut(plan, until, RANGE_ROWS),
             };
-            if plan.parts(behind) != parts {
+            // Rows that are not settled are counted once more, and with them all of their range.
+            let fresh = settled && !plan.counts(behind).are_settled();
+            if fresh || plan.parts(behind) != parts {
                 break;
             }
             until = behind.until;
@@ -499,13 +503,18 @@ impl Ranges {
         self.settled
     }
 
-    /// What the range that is read from should have by the plan, or `None` where there is none.
+    /// What the range that is read from should have by the plan, or `None` where none says it.
     pub async fn expected(&mut self) -> Option<Counts> {
         // Without a plan there is one range, which a query of its own proves: it may use more threads than the plan.
         if let Some(mut planning) = self.planning.take() {
             let _ = tokio::time::timeout(PLAN_PATIENCE, self.take_plan(&mut planning)).await;
         }
-        Some(self.plan.as_ref()?.counts(self.current.interval))
+        self.plan.as_ref()?.expected(self.current.interval)
+    }
+
+    /// Whether what is expected was kept beside the rows, and not counted among them.
+    pub fn are_counted_by_projection(&self) -> bool {
+        self.plan.as_ref().is_some_and(Plan::is_kept)
     }
 
     /// Counts the range that is read from, up to the last row delivered and behind it.

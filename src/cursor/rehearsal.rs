@@ -1,4 +1,4 @@
-//! An export of nothing: every statement of an export, as it is sent, over a day without events.
+//! An export of nothing: every statement that an export cannot do without, as it is sent, over a day without events.
 
 use clickhouse::error::Error as ClientError;
 

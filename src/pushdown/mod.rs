@@ -20,5 +20,5 @@ mod statement;
 pub use arrivals::arrivals;
 pub use predicate::{Fence, Key, Range};
 pub use quarters::{COUNTS, Counting, QUARTER_MS, quarters};
-pub use slots::{Slots, slots};
+pub use slots::{Slots, kept_slots, slots};
 pub use statement::{Form, Parts, Statement, TextTypes, Value, proof, rows};

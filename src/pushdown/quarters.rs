@@ -146,23 +146,7 @@ fn push_kept(
     types: &TextTypes,
 ) {
     push_counts(statement, request, table, QUARTER_MS, true, types);
-    push_website(statement, request);
-    statement.text.push_str("\n  AND (");
-    for (index, interval) in request.window.intervals.iter().enumerate() {
-        let from = interval.from.max(inner.from);
-        let until = interval.until.min(inner.until);
-        let slot = |instant: i64| (instant - FIRST_SLOT_MS) / QUARTER_MS;
-        // Writing to a String cannot fail.
-        let _ = write!(
-            statement.text,
-            "{or}(slot >= {{slot_from_{index}:Int64}} AND slot < {{slot_until_{index}:Int64}})",
-            or = if index > 0 { "\n    OR " } else { "" }
-        );
-        statement.int_parameter(format!("slot_from_{index}"), slot(from));
-        statement.int_parameter(format!("slot_until_{index}"), slot(until));
-    }
-    statement.text.push(')');
-    push_filters(statement, request);
+    push_quarters(statement, request, inner);
     statement.text.push_str("\nGROUP BY slot\n");
 
     let whole = Range::whole(&request.window).interval;
@@ -185,6 +169,43 @@ fn push_kept(
         statement.text.push_str("\nGROUP BY slot\n");
     }
 }
+
+/// `WHERE …` for the request's rows in the quarters of an interval, each of which is `slot`.
+pub(super) fn push_quarters(statement: &mut Statement, request: &ExportRequest, inner: Interval) {
+    push_website(statement, request);
+    statement.text.push_str("\n  AND (");
+    for (index, interval) in request.window.intervals.iter().enumerate() {
+        let from = interval.from.max(inner.from);
+        let until = interval.until.min(inner.until);
+        // Writing to a String cannot fail.
+        let _ = write!(
+            statement.text,
+            "{or}(slot >= {{slot_from_{index}:Int64}} AND slot < {{slot_until_{index}:Int64}})",
+            or = if index > 0 { "\n    OR " } else { "" }
+        );
+        statement.int_parameter(format!("slot_from_{index}"), quarter(from));
+        statement.int_parameter(format!("slot_until_{index}"), quarter(until));
+    }
+    statement.text.push(')');
+    push_filters(statement, request);
+}
+
+/// The number that the projection gives to the quarter which begins at an instant.
+pub(super) fn quarter(instant: i64) -> i64 {
+    (instant - FIRST_SLOT_MS) / QUARTER_MS
+}
+
+/// What the projection calls a row's quarter.
+pub(super) fn slot(width: i64) -> String {
+    format!(
+        "intDiv(toUnixTimestamp64Milli(timestamp) + {shift}, {width}) AS slot",
+        shift = -FIRST_SLOT_MS
+    )
+}
+
+/// What the projection calls the latest arrival of some rows.
+pub(super) const NEWEST: &str =
+    "toUnixTimestamp64Milli(toDateTime64(max(ingested_at), 3, 'UTC')) AS newest";
 
 /// `SELECT … FROM …`, in the projection's own expressions.
 fn push_counts(
@@ -212,9 +233,8 @@ fn push_counts(
     }
     let _ = write!(
         statement.text,
-        "SELECT intDiv(toUnixTimestamp64Milli(timestamp) + {shift}, {width}) AS slot, count() AS rows,\n  {hash} AS hash,\n  \
-         toUnixTimestamp64Milli(toDateTime64(max(ingested_at), 3, 'UTC')) AS newest,\n  {bytes} AS bytes\nFROM {table}\n",
-        shift = -FIRST_SLOT_MS,
+        "SELECT {slot}, count() AS rows,\n  {hash} AS hash,\n  {NEWEST},\n  {bytes} AS bytes\nFROM {table}\n",
+        slot = slot(width),
         bytes = bytes.join(" + ")
     );
 }

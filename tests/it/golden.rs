@@ -60,6 +60,9 @@ async fn requests_become_the_sql_and_the_files_beside_them() {
         let slots = Slots::of(&request.window);
         let slots = pushdown::slots(&request, "events", FENCE, slots, true);
         compare(&case.join("slots.sql"), &text(&slots));
+        if let Some((_, kept)) = pushdown::kept_slots(&request, "events", FENCE, true) {
+            compare(&case.join("kept_slots.sql"), &text(&kept));
+        }
         let range = Range { last, ..whole };
         let proof = pushdown::proof(&request, "events", FENCE, range);
         compare(&case.join("proof.sql"), &text(&proof));

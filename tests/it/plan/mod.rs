@@ -3,6 +3,7 @@
 mod broken;
 mod changes;
 mod parts;
+mod slots;
 mod sources;
 
 use hyper::Method;
