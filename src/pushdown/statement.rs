@@ -158,9 +158,12 @@ pub fn rows(
     });
     let texts = TEXT_COLUMNS.into_iter().enumerate().map(|(place, column)| {
         let asked = request.fields.has(Field::Text(place));
+        let is_last = place + 1 == TEXT_COLUMNS.len();
         match form {
+            Form::Packed(_) if asked && is_last => packed::last_text(column, types, dense),
             Form::Packed(_) if asked => packed::text(column, types, dense),
-            Form::Packed(_) => packed::EMPTY.to_owned(),
+            Form::Packed(_) if is_last => packed::ended(&packed::empty()),
+            Form::Packed(_) => packed::empty(),
             // A column that nobody asked for is not read. Its name is another one: filters look at the column.
             _ if !asked => format!("'' AS no_{column}"),
             Form::Columns(_) => types.text(column),
@@ -168,10 +171,11 @@ pub fn rows(
         }
     });
     let end = match form {
-        Form::Packed(_) => format!("char({ROW_END})"),
-        Form::Columns(_) | Form::Hex => format!("toUInt8({ROW_END})"),
+        // Behind the last text.
+        Form::Packed(_) => None,
+        Form::Columns(_) | Form::Hex => Some(format!("toUInt8({ROW_END})")),
     };
-    let fields: Vec<_> = head.chain(texts).chain([end]).collect();
+    let fields: Vec<_> = head.chain(texts).chain(end).collect();
     let _ = write!(
         statement.text,
         "\n  {}{close}\nFROM {table}\n",
