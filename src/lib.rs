@@ -59,6 +59,8 @@ pub mod config;
 
 pub mod shutdown;
 
+pub mod allocator;
+
 mod random;
 
 pub mod error;

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    rowspout::allocator::keep_freed();
     match rowspout::cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
