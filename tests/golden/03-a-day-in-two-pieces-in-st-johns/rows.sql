@@ -3,22 +3,21 @@ SELECT concat(
   reinterpretAsFixedString(toUnixTimestamp64Milli(timestamp)),
   reinterpretAsFixedString(toUInt64(event_id)),
   reinterpretAsFixedString(multiIf(timestamp < fromUnixTimestamp64Milli({transition_1:Int64}, 'UTC'), {offset_0:Int16}, {offset_1:Int16})),
-  char(bitOr(least(length(CAST(ifNull(url, ''), 'String') AS packed_url), 268435455) AS packed_url_length, 128), bitOr(bitShiftRight(packed_url_length, 7), 128), bitOr(bitShiftRight(packed_url_length, 14), 128), bitShiftRight(packed_url_length, 21)), packed_url,
+  reinterpretAsFixedString(bitOr(bitOr(bitAnd(toUInt32(least(length(CAST(ifNull(url, ''), 'String') AS packed_url), 268435455)) AS packed_url_length, 127), bitShiftLeft(bitAnd(packed_url_length, 16256), 1)), bitOr(bitOr(bitShiftLeft(bitAnd(packed_url_length, 2080768), 2), bitShiftLeft(bitAnd(packed_url_length, 266338304), 3)), 8421504))), packed_url,
   formatRow('RowBinary', ifNull(event_name, '')),
-  char(bitOr(least(length(CAST(ifNull(event_data, ''), 'String') AS packed_event_data), 268435455) AS packed_event_data_length, 128), bitOr(bitShiftRight(packed_event_data_length, 7), 128), bitOr(bitShiftRight(packed_event_data_length, 14), 128), bitShiftRight(packed_event_data_length, 21)), packed_event_data,
-  char(bitOr(least(length(CAST(ifNull(visitor_id, ''), 'String') AS packed_visitor_id), 268435455) AS packed_visitor_id_length, 128), bitOr(bitShiftRight(packed_visitor_id_length, 7), 128), bitOr(bitShiftRight(packed_visitor_id_length, 14), 128), bitShiftRight(packed_visitor_id_length, 21)), packed_visitor_id,
-  char(bitOr(least(length(CAST(ifNull(session_id, ''), 'String') AS packed_session_id), 268435455) AS packed_session_id_length, 128), bitOr(bitShiftRight(packed_session_id_length, 7), 128), bitOr(bitShiftRight(packed_session_id_length, 14), 128), bitShiftRight(packed_session_id_length, 21)), packed_session_id,
+  reinterpretAsFixedString(bitOr(bitOr(bitAnd(toUInt32(least(length(CAST(ifNull(event_data, ''), 'String') AS packed_event_data), 268435455)) AS packed_event_data_length, 127), bitShiftLeft(bitAnd(packed_event_data_length, 16256), 1)), bitOr(bitOr(bitShiftLeft(bitAnd(packed_event_data_length, 2080768), 2), bitShiftLeft(bitAnd(packed_event_data_length, 266338304), 3)), 8421504))), packed_event_data,
+  reinterpretAsFixedString(bitOr(bitOr(bitAnd(toUInt32(least(length(CAST(ifNull(visitor_id, ''), 'String') AS packed_visitor_id), 268435455)) AS packed_visitor_id_length, 127), bitShiftLeft(bitAnd(packed_visitor_id_length, 16256), 1)), bitOr(bitOr(bitShiftLeft(bitAnd(packed_visitor_id_length, 2080768), 2), bitShiftLeft(bitAnd(packed_visitor_id_length, 266338304), 3)), 8421504))), packed_visitor_id,
+  reinterpretAsFixedString(bitOr(bitOr(bitAnd(toUInt32(least(length(CAST(ifNull(session_id, ''), 'String') AS packed_session_id), 268435455)) AS packed_session_id_length, 127), bitShiftLeft(bitAnd(packed_session_id_length, 16256), 1)), bitOr(bitOr(bitShiftLeft(bitAnd(packed_session_id_length, 2080768), 2), bitShiftLeft(bitAnd(packed_session_id_length, 266338304), 3)), 8421504))), packed_session_id,
   formatRow('RowBinary', ifNull(country, '')),
   formatRow('RowBinary', ifNull(region, '')),
   formatRow('RowBinary', ifNull(city, '')),
   formatRow('RowBinary', ifNull(browser, '')),
   formatRow('RowBinary', ifNull(os, '')),
   formatRow('RowBinary', ifNull(device, '')),
-  char(bitOr(least(length(CAST(ifNull(referrer, ''), 'String') AS packed_referrer), 268435455) AS packed_referrer_length, 128), bitOr(bitShiftRight(packed_referrer_length, 7), 128), bitOr(bitShiftRight(packed_referrer_length, 14), 128), bitShiftRight(packed_referrer_length, 21)), packed_referrer,
+  reinterpretAsFixedString(bitOr(bitOr(bitAnd(toUInt32(least(length(CAST(ifNull(referrer, ''), 'String') AS packed_referrer), 268435455)) AS packed_referrer_length, 127), bitShiftLeft(bitAnd(packed_referrer_length, 16256), 1)), bitOr(bitOr(bitShiftLeft(bitAnd(packed_referrer_length, 2080768), 2), bitShiftLeft(bitAnd(packed_referrer_length, 266338304), 3)), 8421504))), packed_referrer,
   formatRow('RowBinary', ifNull(utm_source, '')),
   formatRow('RowBinary', ifNull(utm_medium, '')),
-  formatRow('RowBinary', ifNull(utm_campaign, '')),
-  char(255)) AS packed
+  formatRow('RowBinary', ifNull(utm_campaign, ''), toUInt8(255))) AS packed
 FROM events
 WHERE website_id = {site:String}
   AND timestamp >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')

@@ -3,11 +3,9 @@ SELECT concat(
   reinterpretAsFixedString(toUnixTimestamp64Milli(timestamp)),
   reinterpretAsFixedString(toUInt64(event_id)),
   reinterpretAsFixedString({offset_0:Int16}),
-  char(bitOr(least(length(CAST(ifNull(url, ''), 'String') AS packed_url), 268435455) AS packed_url_length, 128), bitOr(bitShiftRight(packed_url_length, 7), 128), bitOr(bitShiftRight(packed_url_length, 14), 128), bitShiftRight(packed_url_length, 21)), packed_url,
+  reinterpretAsFixedString(bitOr(bitOr(bitAnd(toUInt32(least(length(CAST(ifNull(url, ''), 'String') AS packed_url), 268435455)) AS packed_url_length, 127), bitShiftLeft(bitAnd(packed_url_length, 16256), 1)), bitOr(bitOr(bitShiftLeft(bitAnd(packed_url_length, 2080768), 2), bitShiftLeft(bitAnd(packed_url_length, 266338304), 3)), 8421504))), packed_url,
   char(0),
-  char(bitOr(least(length(CAST(ifNull(event_data, ''), 'String') AS packed_event_data), 268435455) AS packed_event_data_length, 128), bitOr(bitShiftRight(packed_event_data_length, 7), 128), bitOr(bitShiftRight(packed_event_data_length, 14), 128), bitShiftRight(packed_event_data_length, 21)), packed_event_data,
-  char(0),
-  char(0),
+  reinterpretAsFixedString(bitOr(bitOr(bitAnd(toUInt32(least(length(CAST(ifNull(event_data, ''), 'String') AS packed_event_data), 268435455)) AS packed_event_data_length, 127), bitShiftLeft(bitAnd(packed_event_data_length, 16256), 1)), bitOr(bitOr(bitShiftLeft(bitAnd(packed_event_data_length, 2080768), 2), bitShiftLeft(bitAnd(packed_event_data_length, 266338304), 3)), 8421504))), packed_event_data,
   char(0),
   char(0),
   char(0),
@@ -18,7 +16,8 @@ SELECT concat(
   char(0),
   char(0),
   char(0),
-  char(255)) AS packed
+  char(0),
+  char(0), char(255)) AS packed
 FROM events
 WHERE website_id = {site:String}
   AND timestamp >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')
