@@ -6,10 +6,10 @@
 /// A block of so many bytes, freed once.
 const FREED_BYTES: usize = 2 << 20;
 
-/// Has the end of a heap kept up to twice [`FREED_BYTES`] after it was freed, for what is allocated next.
+/// Has the free end of each of the allocator's heaps kept for what is allocated next, twice [`FREED_BYTES`] of it at least.
 ///
-/// glibc takes the largest block that it took from the system apart and was given back as the measure of blocks that come and
-/// go: smaller ones come from its heaps from then on, and these keep twice as much free at their ends (mallopt(3):
+/// glibc takes the largest block that it took from the system apart and was given back, 32 MiB at most, as the measure of blocks
+/// that come and go: smaller ones come from its heaps from then on, and these keep twice as much free at their ends (mallopt(3):
 /// `M_MMAP_THRESHOLD`, `M_TRIM_THRESHOLD`). Of other allocators this is one block more.
 pub fn keep_freed() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(FREED_BYTES)));

@@ -13,7 +13,8 @@
 //! still become visible. So where there are any, and where the counts differ, ClickHouse counts again, up to the last
 //! key and behind it: rows behind it are fetched, rows before it that were not delivered must be fresh ones, which
 //! became visible too late for this export and are left to the next. Settled rows that were counted and are there
-//! no more are an error where other ranges may still hold their like.
+//! no more are an error where other ranges may still hold their like. Where the projection counted the settled rows before, it may be
+//! wrong instead: the settled rows of the whole window are counted once more at the end.
 //!
 //! With a limit the file is the beginning of the whole one: when so many rows are there, they are proved to be all up to the last
 //! one, and what lies behind is nobody's concern. With fewer the end is proved as ever.
@@ -66,6 +67,8 @@ pub struct Export {
     digest: Option<Digest>,
     /// How many rows there are, where they were counted before the first one and cannot become more.
     counted: Option<u64>,
+    /// Whether a range had other settled rows than the projection counted.
+    in_doubt: bool,
     state: State,
 }
 
@@ -164,6 +167,7 @@ impl Export {
             interruptions,
             digest: None,
             counted: None,
+            in_doubt: false,
             state: State::Reading,
         })
     }
@@ -280,14 +284,12 @@ impl Export {
             let others = self.ranges.are_replicated() || self.rows > 0 || self.ranges.has_others();
             let settled = self.delivered.settled_rows;
             if others && expected.is_some_and(|expected| expected.settled != settled) {
-                let error = if self.ranges.are_counted_by_projection() {
-                    changed_or_counted_otherwise()
-                } else {
-                    changed()
-                };
-                return Err(error.with_detail(format!(
-                    "{settled} settled rows of a range were delivered, and {expected:?} were counted before"
-                )));
+                if !self.ranges.are_counted_by_projection() {
+                    return Err(changed().with_detail(format!(
+                        "{settled} settled rows of a range were delivered, and {expected:?} were counted before"
+                    )));
+                }
+                self.in_doubt = true;
             }
         }
         let more = self.ranges.advance(self.delivered.rows)?;
@@ -305,6 +307,9 @@ impl Export {
                 return Err(lags().with_detail(format!("{settled} settled rows were delivered")));
             }
             self.prove_counted()?;
+            if self.in_doubt {
+                self.prove_settled().await?;
+            }
             self.prove_digest().await?;
             self.work(Work::Finish).await?;
             self.state = State::Finished;
@@ -402,6 +407,28 @@ impl Export {
             Some(counted) => Err(counted_before(counted, self.rows)),
             None => Ok(()),
         }
+    }
+
+    /// Checks that as many settled rows are there now as were delivered: where the projection counted others in a range, either it
+    /// is wrong, or the rows changed and the ranges are of several moments.
+    async fn prove_settled(&mut self) -> Result<()> {
+        let settled = loop {
+            match self.ranges.settled_now().await {
+                Err(error) if failure::is_of_the_server(&error) => {
+                    self.ranges.blame(&error);
+                    self.leave(error).await?;
+                }
+                settled => break settled?,
+            }
+        };
+        if settled != self.settled_rows {
+            return Err(changed().with_detail(format!(
+                "{} settled rows were delivered, and there are {settled} now",
+                self.settled_rows
+            )));
+        }
+        tracing::warn!(export = %self.id, error = %counted_otherwise(), "the events were counted instead");
+        Ok(())
     }
 
     /// Checks that all rows are those of the digest, and still are: an update changes none of the counts. What the projection
@@ -554,19 +581,11 @@ fn counted_before(counted: u64, delivered: u64) -> Error {
     .with_detail(format!("{counted} rows were counted, and {delivered} delivered"))
 }
 
-/// The tag was made from counts that are not those of the events.
+/// The projection's counts are not those of the events.
 fn counted_otherwise() -> Error {
     Error::internal(
         "the projection quarter_hours counts other rows than the table of events has, as it does where it was made over parts \
          with rows that DELETE had marked: run `ALTER TABLE events APPLY DELETED MASK`, as `rowspout schema apply` does",
-    )
-}
-
-/// A range has other rows than the projection counted before it was read.
-fn changed_or_counted_otherwise() -> Error {
-    Error::internal(
-        "the rows changed while they were exported; or, if it comes again, the projection quarter_hours counts other rows than \
-         the table of events has: run `ALTER TABLE events APPLY DELETED MASK`, as `rowspout schema apply` does",
     )
 }
 

@@ -10,7 +10,7 @@ use super::quarters::is_counted;
 use super::replicas::Replica;
 use super::{Server, failure};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pushdown::{self, Fence, Parts, Slots, Statement};
+use crate::pushdown::{self, Fence, Parts, Range, Slots, Statement};
 use crate::request::{ExportRequest, Interval};
 
 /// Most rows of a slot that whole quarters of an hour may have, where narrower slots would divide them better.
@@ -46,8 +46,7 @@ impl Counts {
 #[derive(Debug)]
 pub struct Plan {
     slots: Slots,
-    /// Whether they were kept beside the rows: then some that are not settled may lie behind the fence, and of those in one part
-    /// and quarter of an hour with them nothing is known but that they are there.
+    /// Whether the projection counted those that are settled.
     kept: bool,
     /// For each slot that has rows what lies up to its end.
     sums: Vec<Sum>,
@@ -87,12 +86,6 @@ impl Plan {
     /// Whether the projection counted.
     pub fn is_kept(&self) -> bool {
         self.kept
-    }
-
-    /// What such an interval must turn out to have, if that is known.
-    pub fn expected(&self, interval: Interval) -> Option<Counts> {
-        let counts = self.counts(interval);
-        (counts.are_settled() || !self.kept).then_some(counts)
     }
 
     /// The rows of an interval whose ends are ends of slots, or of the window.
@@ -138,6 +131,21 @@ impl Plan {
     }
 }
 
+/// From the first slot with rows that are not settled to the last one, and where they lie.
+fn fresh(slots: Slots, counted: &[Slot]) -> Option<(std::ops::RangeInclusive<usize>, Interval)> {
+    let is_fresh = |slot: &Slot| slot.settled != slot.rows;
+    let (first, last) = (
+        counted.iter().position(is_fresh)?,
+        counted.iter().rposition(is_fresh)?,
+    );
+    let begins = |slot: i64| slot.checked_mul(slots.width)?.checked_add(slots.from);
+    let interval = Interval {
+        from: begins(counted[first].slot)?,
+        until: begins(counted[last].slot.checked_add(1)?)?,
+    };
+    Some((first..=last, interval))
+}
+
 /// A plan that is being asked for. Dropped before it is there, it kills the query.
 pub struct Planning(JoinHandle<Result<Plan>>);
 
@@ -175,34 +183,48 @@ impl Server {
         query_id: &str,
     ) -> Planning {
         let has_parts = replica.facts.get().is_some_and(|facts| facts.has_parts);
-        let table = &self.table;
-        let slots = Slots::of(&request.window);
-        let scan = pushdown::slots(request, table, fence, slots, has_parts);
+        let table = self.table.clone();
         let kept = is_counted(replica, request)
-            .then(|| pushdown::kept_slots(request, table, fence, has_parts))
+            .then(|| pushdown::kept_slots(request, &table, fence, has_parts))
             .flatten();
-        let (server, replica) = (self.clone(), replica.clone());
+        let (server, replica, request) = (self.clone(), replica.clone(), request.clone());
         let query_id = query_id.to_owned();
         Planning(tokio::spawn(async move {
+            let scan = async |slots, interval| {
+                let scan = pushdown::slots(&request, &table, fence, slots, interval, has_parts);
+                server.count_slots(&replica, scan, &query_id).await
+            };
+            let slots = Slots::of(&request.window);
+            let whole = Range::whole(&request.window).interval;
             if let Some((quarters, statement)) = kept {
                 let query_id = format!("{query_id}-kept");
+                let counted = server.count_slots(&replica, statement, &query_id).await;
                 let divides = |slot: &Slot| slot.rows <= MAX_QUARTER_ROWS;
-                match server.count_slots(&replica, statement, query_id).await {
-                    Ok(counted) if quarters.width <= slots.width || counted.iter().all(divides) => {
+                match counted {
+                    Ok(mut counted)
+                        if quarters.width <= slots.width || counted.iter().all(divides) =>
+                    {
+                        // Of what is not settled the events have to be counted.
+                        if let Some((fresh, mut interval)) = fresh(quarters, &counted) {
+                            interval.until = interval.until.min(whole.until);
+                            counted.splice(fresh, scan(quarters, interval).await?);
+                        }
                         return Plan::new(quarters, true, &counted).ok_or_else(failure::damaged);
                     }
-                    // The parts have no projection, or it cannot be asked so by this version or this user.
+                    // Too many rows in one of them, or a question that this server does not take.
+                    Ok(_) => {}
                     Err(error)
-                        if error.clickhouse_code().is_none()
+                        if failure::is_of_the_server(&error)
                             || error.kind() == ErrorKind::QueryTimeout =>
                     {
                         return Err(error);
                     }
-                    Ok(_) | Err(_) => {}
+                    Err(error) => {
+                        tracing::debug!(query_id, %error, "the projection does not count slots");
+                    }
                 }
             }
-            let counted = server.count_slots(&replica, scan, query_id).await?;
-            Plan::new(slots, false, &counted).ok_or_else(failure::damaged)
+            Plan::new(slots, false, &scan(slots, whole).await?).ok_or_else(failure::damaged)
         }))
     }
 
@@ -210,10 +232,10 @@ impl Server {
         &self,
         replica: &Arc<Replica>,
         statement: Statement,
-        query_id: String,
+        query_id: &str,
     ) -> Result<Vec<Slot>> {
-        let query = self.query(replica, statement, &query_id);
-        let mut kill = Kill::new(replica.clone(), query_id);
+        let query = self.query(replica, statement, query_id);
+        let mut kill = Kill::new(replica.clone(), query_id.to_owned());
         let counted = tokio::time::timeout(self.longest(), query.fetch_all::<Slot>())
             .await
             .map_err(|_| failure::too_long())?;

@@ -268,8 +268,8 @@ impl Ranges {
         Ok(())
     }
 
-    /// Where the next range lies, and how it is read best: so many rows, or all that lie in parts alike, those that are not
-    /// settled apart.
+    /// Where the next range lies, and how it is read best: so many rows, or all that lie in parts alike, up to the first that are
+    /// not settled or from those on.
     fn next_range(&self, plan: &Plan, rows: u64, several: bool) -> (Interval, Form) {
         let from = self.next;
         let mut until = self.cut(plan, from, rows);
@@ -486,11 +486,7 @@ impl Ranges {
         let Some(most) = self.settled else {
             return Ok(());
         };
-        self.proofs += 1;
-        let query_id = format!("{}-count-{}", self.name, self.proofs);
-        let (server, fence) = (&self.server, self.fence);
-        let settled = server.settled_rows(&self.replica, &self.request, fence, &query_id);
-        let settled = match settled.await {
+        let settled = match self.settled_now().await {
             Ok(settled) if settled < most => Err(lags(settled, most)),
             settled => settled,
         };
@@ -498,18 +494,31 @@ impl Ranges {
         Ok(())
     }
 
+    /// Counts the settled rows of the window as they are now.
+    ///
+    /// # Errors
+    ///
+    /// The server's, or that it cannot be reached.
+    pub async fn settled_now(&mut self) -> Result<u64> {
+        self.proofs += 1;
+        let query_id = format!("{}-count-{}", self.name, self.proofs);
+        let (server, fence) = (&self.server, self.fence);
+        let settled = server.settled_rows(&self.replica, &self.request, fence, &query_id);
+        settled.await
+    }
+
     /// The settled rows of the window that some replica has, where several were compared: fewer are no file.
     pub fn settled(&self) -> Option<u64> {
         self.settled
     }
 
-    /// What the range that is read from should have by the plan, or `None` where none says it.
+    /// What the range that is read from should have by the plan, or `None` where there is none.
     pub async fn expected(&mut self) -> Option<Counts> {
         // Without a plan there is one range, which a query of its own proves: it may use more threads than the plan.
         if let Some(mut planning) = self.planning.take() {
             let _ = tokio::time::timeout(PLAN_PATIENCE, self.take_plan(&mut planning)).await;
         }
-        self.plan.as_ref()?.expected(self.current.interval)
+        Some(self.plan.as_ref()?.counts(self.current.interval))
     }
 
     /// Whether what is expected was kept beside the rows, and not counted among them.

@@ -37,7 +37,14 @@ impl Server {
                 "RowBinary",
             ),
             (
-                pushdown::slots(request, &self.table, fence, slots, has_parts),
+                pushdown::slots(
+                    request,
+                    &self.table,
+                    fence,
+                    slots,
+                    whole.interval,
+                    has_parts,
+                ),
                 "RowBinary",
             ),
         ];

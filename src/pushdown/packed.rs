@@ -20,9 +20,7 @@ pub(super) fn number(sql: &str) -> String {
 }
 
 /// The empty text.
-pub(super) fn empty() -> String {
-    "char(0)".to_owned()
-}
+pub(super) const EMPTY: &str = "char(0)";
 
 /// A column's text behind its length; of NULL the empty one, also where the column was none that may hold it when it was looked
 /// at: a row with a NULL in it would be NULL itself, and not be sent. `dense` says that most rows that are read are wanted.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::predicate::{FRESH, Fence, Range, push_where};
 use super::quarters::{NEWEST, QUARTER_MS, push_quarters, quarter, slot};
 use super::statement::{PINNED, Statement};
-use crate::request::{ExportRequest, Window};
+use crate::request::{ExportRequest, Interval, Window};
 
 /// Slots that a window is cut into, about.
 const SLOTS: i64 = 8_192;
@@ -30,26 +30,26 @@ impl Slots {
         }
     }
 
-    /// Those of whole quarters of an hour that come next to them, if the window is made of such.
+    /// Those of whole quarters of an hour that come next to them, if the window is made of such: up to twice as many.
     fn of_quarters(window: &Window) -> Option<Self> {
         let mut edges = window.intervals.iter().flat_map(|it| [it.from, it.until]);
+        let whole = edges.all(|edge| edge.rem_euclid(QUARTER_MS) == 0);
         let Self { from, width } = Self::of(window);
-        edges
-            .all(|edge| edge.rem_euclid(QUARTER_MS) == 0)
-            .then(|| Self {
-                from,
-                width: (width + QUARTER_MS - 1) / QUARTER_MS * QUARTER_MS,
-            })
+        (whole && !window.intervals.is_empty()).then_some(Self {
+            from,
+            width: width.max(QUARTER_MS) / QUARTER_MS * QUARTER_MS,
+        })
     }
 }
 
-/// For each slot that has rows its number, its rows, how many of them are settled, and whether they lie in several parts,
-/// in order. The last is never so where the table has no parts that can be told apart.
+/// For each slot that has rows in an interval its number, its rows, how many of them are settled, and whether they lie in several
+/// parts, in order. The last is never so where the table has no parts that can be told apart.
 pub fn slots(
     request: &ExportRequest,
     table: &str,
     fence: Fence,
     slots: Slots,
+    interval: Interval,
     has_parts: bool,
 ) -> Statement {
     let overlaps = if has_parts {
@@ -64,12 +64,7 @@ pub fn slots(
     statement.int_parameter("slots_from", slots.from);
     statement.int_parameter("slot_width", slots.width);
     statement.int_parameter("settled", fence.settled());
-    push_where(
-        &mut statement,
-        request,
-        fence,
-        Range::whole(&request.window).interval,
-    );
+    push_where(&mut statement, request, fence, interval);
     // One thread: it runs beside the rows.
     let _ = write!(
         statement.text,
@@ -78,17 +73,17 @@ pub fn slots(
     statement
 }
 
-/// The same from the projection, whatever came behind the fence; a slot's rows are settled as far as those are that lie
-/// with them in one part and quarter of an hour. ClickHouse answers with an error where the projection does not serve. `None`
-/// where the request needs other slots or filters than the projection has.
+/// The same of the whole window, from the projection where that serves: it has rows from behind the fence as well, and a slot's
+/// rows are settled as far as those are that lie with them in one part and quarter of an hour. So only slots whose rows are all
+/// settled are as [`slots`] has them. `None` where the request needs other slots than the projection has; `request` has no
+/// filters but the two that it knows.
 pub fn kept_slots(
     request: &ExportRequest,
     table: &str,
     fence: Fence,
     has_parts: bool,
 ) -> Option<(Slots, Statement)> {
-    let whole = request.filters.is_empty() && request.limit.is_none() && request.arrived.is_none();
-    let slots = Slots::of_quarters(&request.window).filter(|_| whole)?;
+    let slots = Slots::of_quarters(&request.window).filter(|_| request.arrived.is_none())?;
     let part = if has_parts { "_part" } else { "''" };
     let mut statement = Statement::new(format!(
         "SELECT\n  intDiv(quarter - {{first_quarter:Int64}}, {{quarters:Int64}}) AS slot,\n  sum(kept) AS rows,\n  \
@@ -99,15 +94,12 @@ pub fn kept_slots(
     statement.int_parameter("first_quarter", quarter(slots.from));
     statement.int_parameter("quarters", slots.width / QUARTER_MS);
     statement.int_parameter("settled", fence.settled());
-    push_quarters(
-        &mut statement,
-        request,
-        Range::whole(&request.window).interval,
-    );
+    let whole = Range::whole(&request.window).interval;
+    push_quarters(&mut statement, request, whole);
     let _ = write!(
         statement.text,
         "\nGROUP BY quarter, part\n)\nGROUP BY slot\nORDER BY slot\nSETTINGS max_threads = 1, \
-         optimize_use_projections = 1, force_optimize_projection = 1, {PINNED}"
+         optimize_use_projections = 1, {PINNED}"
     );
     Some((slots, statement))
 }

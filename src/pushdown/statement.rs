@@ -162,8 +162,8 @@ pub fn rows(
         match form {
             Form::Packed(_) if asked && is_last => packed::last_text(column, types, dense),
             Form::Packed(_) if asked => packed::text(column, types, dense),
-            Form::Packed(_) if is_last => packed::ended(&packed::empty()),
-            Form::Packed(_) => packed::empty(),
+            Form::Packed(_) if is_last => packed::ended(packed::EMPTY),
+            Form::Packed(_) => packed::EMPTY.to_owned(),
             // A column that nobody asked for is not read. Its name is another one: filters look at the column.
             _ if !asked => format!("'' AS no_{column}"),
             Form::Columns(_) => types.text(column),

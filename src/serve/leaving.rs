@@ -3,7 +3,8 @@
 //! The last bytes of a socket that was closed are the system's to hand over, and it does, unless the network leaves with the
 //! process, as a container's does: then the end of a file that was sent whole would never come.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,27 +32,26 @@ impl Leaving {
         self.lock().until = Some(until);
     }
 
-    /// Takes a socket over that is about to be closed: its client is told of the end at once, behind what waits to be sent.
-    pub(super) fn close(&self, socket: &impl AsFd) {
+    /// Takes a socket over that is about to be closed: its client is told of the end at once, behind what waits to be sent. What
+    /// is given has to be dropped behind the socket, so that the one which is closed last, and waits, is the one that is waited for.
+    pub(super) fn close(&self, socket: &impl AsFd) -> Option<Sender<()>> {
         let mut state = self.lock();
-        let Some(until) = state.until else {
-            return;
-        };
+        let until = state.until?;
         // Where that does not go, it is closed as usual.
-        let (Ok(runtime), Ok(socket)) =
-            (Handle::try_current(), socket.as_fd().try_clone_to_owned())
-        else {
-            return;
-        };
+        let runtime = Handle::try_current().ok()?;
+        let socket = socket.as_fd().try_clone_to_owned().ok()?;
         let patience = until.saturating_duration_since(Instant::now()) + BEYOND;
         let named = socket2::SockRef::from(&socket);
-        if named.shutdown(std::net::Shutdown::Write).is_ok()
-            && named.set_linger(Some(patience)).is_ok()
-        {
-            // The last one that closes it waits for the client.
-            let close = move || drop::<OwnedFd>(socket);
-            state.closing.spawn_blocking_on(close, &runtime);
-        }
+        named.shutdown(std::net::Shutdown::Write).ok()?;
+        named.set_linger(Some(patience)).ok()?;
+        let (other, closed) = channel();
+        let close = move || {
+            // Nothing is sent: it ends when the other one is closed.
+            let _ = closed.recv();
+            drop(socket);
+        };
+        state.closing.spawn_blocking_on(close, &runtime);
+        Some(other)
     }
 
     /// How many there are.

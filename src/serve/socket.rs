@@ -8,6 +8,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -67,6 +68,8 @@ pub(super) struct Socket<S: Reset> {
     service: Arc<Service>,
     stream: S,
     reset: Arc<AtomicBool>,
+    /// Behind the stream, as it has to be dropped.
+    _leaving: Option<Sender<()>>,
 }
 
 impl<S: Reset> Socket<S> {
@@ -84,6 +87,7 @@ impl<S: Reset> Socket<S> {
                 service,
                 stream,
                 reset,
+                _leaving: None,
             },
             aborting,
         )
@@ -96,7 +100,7 @@ impl<S: Reset> Drop for Socket<S> {
             // Else it is closed as usual.
             let _ = self.stream.reset_when_closed();
         } else {
-            self.service.leaving.close(self.stream.socket());
+            self._leaving = self.service.leaving.close(self.stream.socket());
         }
     }
 }
