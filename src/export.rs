@@ -13,8 +13,8 @@
 //! still become visible. So where there are any, and where the counts differ, ClickHouse counts again, up to the last
 //! key and behind it: rows behind it are fetched, rows before it that were not delivered must be fresh ones, which
 //! became visible too late for this export and are left to the next. Settled rows that were counted and are there
-//! no more are an error where other ranges may still hold their like. Where the projection counted the settled rows before, it may be
-//! wrong instead: the settled rows of the whole window are counted once more at the end.
+//! no more are an error where other ranges may still hold their like. Where the projection counted them, it may be wrong instead:
+//! the settled rows of each range are counted once more at the end.
 //!
 //! With a limit the file is the beginning of the whole one: when so many rows are there, they are proved to be all up to the last
 //! one, and what lies behind is nobody's concern. With fewer the end is proved as ever.
@@ -42,7 +42,7 @@ use crate::decode::Decoder;
 use crate::encode::{Encoder, Ends, FileInfo};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pushdown::{Fence, Form, Parts};
-use crate::request::{Arrived, ExportRequest};
+use crate::request::{Arrived, ExportRequest, Interval};
 
 /// An export under way. Holds what its cursors read ahead and what the encoder holds; never a whole result.
 pub struct Export {
@@ -67,7 +67,9 @@ pub struct Export {
     digest: Option<Digest>,
     /// How many rows there are, where they were counted before the first one and cannot become more.
     counted: Option<u64>,
-    /// Whether a range had other settled rows than the projection counted.
+    /// The ranges before, with the settled rows that were delivered of each.
+    ended: Vec<(Interval, u64)>,
+    /// Whether one had others than the projection counted.
     in_doubt: bool,
     state: State,
 }
@@ -167,6 +169,7 @@ impl Export {
             interruptions,
             digest: None,
             counted: None,
+            ended: Vec::new(),
             in_doubt: false,
             state: State::Reading,
         })
@@ -292,6 +295,8 @@ impl Export {
                 self.in_doubt = true;
             }
         }
+        let range = (self.ranges.interval(), self.delivered.settled_rows);
+        self.ended.push(range);
         let more = self.ranges.advance(self.delivered.rows)?;
         let delivered = std::mem::take(&mut self.delivered);
         self.rows += delivered.rows;
@@ -307,8 +312,8 @@ impl Export {
                 return Err(lags().with_detail(format!("{settled} settled rows were delivered")));
             }
             self.prove_counted()?;
-            if self.in_doubt {
-                self.prove_settled().await?;
+            if self.in_doubt && self.digest.is_none() {
+                self.prove_ranges().await?;
             }
             self.prove_digest().await?;
             self.work(Work::Finish).await?;
@@ -409,25 +414,31 @@ impl Export {
         }
     }
 
-    /// Checks that as many settled rows are there now as were delivered: where the projection counted others in a range, either it
-    /// is wrong, or the rows changed and the ranges are of several moments.
-    async fn prove_settled(&mut self) -> Result<()> {
-        let settled = loop {
-            match self.ranges.settled_now().await {
+    /// Checks that each range has as many settled rows now as were delivered of it. Where the projection counted others before,
+    /// either it is wrong, or rows changed that had not been read yet, or the ranges are of several moments.
+    async fn prove_ranges(&mut self) -> Result<()> {
+        let now = loop {
+            match self.ranges.recount().await {
                 Err(error) if failure::is_of_the_server(&error) => {
                     self.ranges.blame(&error);
                     self.leave(error).await?;
                 }
-                settled => break settled?,
+                now => break now?,
             }
         };
-        if settled != self.settled_rows {
+        let differs =
+            |&&(interval, settled): &&(Interval, u64)| now.counts(interval).settled != settled;
+        if let Some((interval, settled)) = self.ended.iter().find(differs) {
             return Err(changed().with_detail(format!(
-                "{} settled rows were delivered, and there are {settled} now",
-                self.settled_rows
+                "{settled} settled rows of a range were delivered, and there are {:?} now",
+                now.counts(*interval)
             )));
         }
-        tracing::warn!(export = %self.id, error = %counted_otherwise(), "the events were counted instead");
+        tracing::warn!(
+            export = %self.id,
+            "a range had other rows than the projection quarter_hours counted before, so all were counted among the events: rows changed \
+             before they were read, or the projection has rows that DELETE had marked, which `rowspout schema apply` mends"
+        );
         Ok(())
     }
 
@@ -581,7 +592,7 @@ fn counted_before(counted: u64, delivered: u64) -> Error {
     .with_detail(format!("{counted} rows were counted, and {delivered} delivered"))
 }
 
-/// The projection's counts are not those of the events.
+/// The tag was made from counts that are not those of the events.
 fn counted_otherwise() -> Error {
     Error::internal(
         "the projection quarter_hours counts other rows than the table of events has, as it does where it was made over parts \

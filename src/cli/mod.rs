@@ -153,7 +153,7 @@ pub fn run() -> Result<()> {
             let Command::Pull(args) = cli.command else {
                 return Ok(());
             };
-            let runtime = runtime()?;
+            let runtime = runtime(0)?;
             let result = runtime.block_on(pull::run(*args));
             runtime.shutdown_background();
             return result;
@@ -167,7 +167,7 @@ pub fn run() -> Result<()> {
     if let Command::Engine(args) = cli.command {
         return engine::run(args, config.libchdb);
     }
-    let runtime = runtime()?;
+    let runtime = runtime(config.max_connections)?;
     let result = runtime.block_on(async {
         let result = match cli.command {
             Command::Demo(args) => demo::run(args, config).await,
@@ -192,9 +192,14 @@ pub fn run() -> Result<()> {
     result
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
+/// Threads for what blocks, beside those that sockets take which are handed over while the service stops: as many as tokio has.
+const BLOCKING_THREADS: usize = 512;
+
+/// The runtime of a process with so many connections of clients at most, and as many while it stops.
+fn runtime(connections: usize) -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS + 2 * connections)
         .build()
         .map_err(|error| Error::internal("the runtime cannot be started").with_source(error))
 }

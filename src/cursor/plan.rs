@@ -10,7 +10,7 @@ use super::quarters::is_counted;
 use super::replicas::Replica;
 use super::{Server, failure};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pushdown::{self, Fence, Parts, Range, Slots, Statement};
+use crate::pushdown::{self, Fence, Parts, Slots, Statement};
 use crate::request::{ExportRequest, Interval};
 
 /// Most rows of a slot that whole quarters of an hour may have, where narrower slots would divide them better.
@@ -42,11 +42,11 @@ impl Counts {
     }
 }
 
-/// The counts of a window, slot by slot. Holds 32 bytes for each slot that has rows, of some 8,192.
+/// The counts of a window, slot by slot. Holds 32 bytes for each slot that has rows, of 16,384 at most.
 #[derive(Debug)]
 pub struct Plan {
     slots: Slots,
-    /// Whether the projection counted those that are settled.
+    /// Whether they came from the projection, if that served. All rows are settled then.
     kept: bool,
     /// For each slot that has rows what lies up to its end.
     sums: Vec<Sum>,
@@ -83,9 +83,14 @@ impl Plan {
         Some(Self { slots, kept, sums })
     }
 
-    /// Whether the projection counted.
+    /// Whether the counts came from the projection, if that served.
     pub fn is_kept(&self) -> bool {
         self.kept
+    }
+
+    /// Where its slots lie.
+    pub(super) fn slots(&self) -> Slots {
+        self.slots
     }
 
     /// The rows of an interval whose ends are ends of slots, or of the window.
@@ -131,21 +136,6 @@ impl Plan {
     }
 }
 
-/// From the first slot with rows that are not settled to the last one, and where they lie.
-fn fresh(slots: Slots, counted: &[Slot]) -> Option<(std::ops::RangeInclusive<usize>, Interval)> {
-    let is_fresh = |slot: &Slot| slot.settled != slot.rows;
-    let (first, last) = (
-        counted.iter().position(is_fresh)?,
-        counted.iter().rposition(is_fresh)?,
-    );
-    let begins = |slot: i64| slot.checked_mul(slots.width)?.checked_add(slots.from);
-    let interval = Interval {
-        from: begins(counted[first].slot)?,
-        until: begins(counted[last].slot.checked_add(1)?)?,
-    };
-    Some((first..=last, interval))
-}
-
 /// A plan that is being asked for. Dropped before it is there, it kills the query.
 pub struct Planning(JoinHandle<Result<Plan>>);
 
@@ -173,6 +163,11 @@ impl Drop for Planning {
     }
 }
 
+/// Whether the rows of a replica's table lie in parts that can be told apart.
+fn has_parts(replica: &Replica) -> bool {
+    replica.facts.get().is_some_and(|facts| facts.has_parts)
+}
+
 impl Server {
     /// Asks a replica for the plan of a request, in a task of its own.
     pub fn plan(
@@ -182,36 +177,24 @@ impl Server {
         fence: Fence,
         query_id: &str,
     ) -> Planning {
-        let has_parts = replica.facts.get().is_some_and(|facts| facts.has_parts);
-        let table = self.table.clone();
         let kept = is_counted(replica, request)
-            .then(|| pushdown::kept_slots(request, &table, fence, has_parts))
+            .then(|| pushdown::kept_slots(request, &self.table, fence, has_parts(replica)))
             .flatten();
         let (server, replica, request) = (self.clone(), replica.clone(), request.clone());
         let query_id = query_id.to_owned();
         Planning(tokio::spawn(async move {
-            let scan = async |slots, interval| {
-                let scan = pushdown::slots(&request, &table, fence, slots, interval, has_parts);
-                server.count_slots(&replica, scan, &query_id).await
-            };
             let slots = Slots::of(&request.window);
-            let whole = Range::whole(&request.window).interval;
             if let Some((quarters, statement)) = kept {
                 let query_id = format!("{query_id}-kept");
-                let counted = server.count_slots(&replica, statement, &query_id).await;
-                let divides = |slot: &Slot| slot.rows <= MAX_QUARTER_ROWS;
-                match counted {
-                    Ok(mut counted)
-                        if quarters.width <= slots.width || counted.iter().all(divides) =>
-                    {
-                        // Of what is not settled the events have to be counted.
-                        if let Some((fresh, mut interval)) = fresh(quarters, &counted) {
-                            interval.until = interval.until.min(whole.until);
-                            counted.splice(fresh, scan(quarters, interval).await?);
-                        }
+                let serves = |slot: &Slot| {
+                    let divides = quarters.width <= slots.width || slot.rows <= MAX_QUARTER_ROWS;
+                    divides && slot.rows == slot.settled
+                };
+                match server.count_slots(&replica, statement, &query_id).await {
+                    Ok(counted) if counted.iter().all(serves) => {
                         return Plan::new(quarters, true, &counted).ok_or_else(failure::damaged);
                     }
-                    // Too many rows in one of them, or a question that this server does not take.
+                    // Counted at two moments, some of them would be those of other rows.
                     Ok(_) => {}
                     Err(error)
                         if failure::is_of_the_server(&error)
@@ -219,13 +202,34 @@ impl Server {
                     {
                         return Err(error);
                     }
+                    // A question that this server does not take.
                     Err(error) => {
                         tracing::debug!(query_id, %error, "the projection does not count slots");
                     }
                 }
             }
-            Plan::new(slots, false, &scan(slots, whole).await?).ok_or_else(failure::damaged)
+            server
+                .scan(&replica, &request, fence, slots, &query_id)
+                .await
         }))
+    }
+
+    /// The plan of a request, counted among the events.
+    ///
+    /// # Errors
+    ///
+    /// The server's, or that it cannot be reached.
+    pub(super) async fn scan(
+        &self,
+        replica: &Arc<Replica>,
+        request: &ExportRequest,
+        fence: Fence,
+        slots: Slots,
+        query_id: &str,
+    ) -> Result<Plan> {
+        let statement = pushdown::slots(request, &self.table, fence, slots, has_parts(replica));
+        let counted = self.count_slots(replica, statement, query_id).await?;
+        Plan::new(slots, false, &counted).ok_or_else(failure::damaged)
     }
 
     async fn count_slots(

@@ -486,7 +486,11 @@ impl Ranges {
         let Some(most) = self.settled else {
             return Ok(());
         };
-        let settled = match self.settled_now().await {
+        self.proofs += 1;
+        let query_id = format!("{}-count-{}", self.name, self.proofs);
+        let (server, fence) = (&self.server, self.fence);
+        let settled = server.settled_rows(&self.replica, &self.request, fence, &query_id);
+        let settled = match settled.await {
             Ok(settled) if settled < most => Err(lags(settled, most)),
             settled => settled,
         };
@@ -494,17 +498,19 @@ impl Ranges {
         Ok(())
     }
 
-    /// Counts the settled rows of the window as they are now.
+    /// Counts the rows of the window as they are now, among the events, in the slots of the plan.
     ///
     /// # Errors
     ///
-    /// The server's, or that it cannot be reached.
-    pub async fn settled_now(&mut self) -> Result<u64> {
+    /// There was none; the server's, or that it cannot be reached.
+    pub async fn recount(&mut self) -> Result<Plan> {
+        let plan = self.plan.as_ref();
+        let plan = plan.ok_or_else(|| Error::internal("there is no plan to compare with"))?;
         self.proofs += 1;
-        let query_id = format!("{}-count-{}", self.name, self.proofs);
+        let query_id = format!("{}-recount-{}", self.name, self.proofs);
         let (server, fence) = (&self.server, self.fence);
-        let settled = server.settled_rows(&self.replica, &self.request, fence, &query_id);
-        settled.await
+        let recount = server.scan(&self.replica, &self.request, fence, plan.slots(), &query_id);
+        recount.await
     }
 
     /// The settled rows of the window that some replica has, where several were compared: fewer are no file.
@@ -521,7 +527,7 @@ impl Ranges {
         Some(self.plan.as_ref()?.counts(self.current.interval))
     }
 
-    /// Whether what is expected was kept beside the rows, and not counted among them.
+    /// Whether what is expected came from the projection, if that served.
     pub fn are_counted_by_projection(&self) -> bool {
         self.plan.as_ref().is_some_and(Plan::is_kept)
     }

@@ -37,14 +37,7 @@ impl Server {
                 "RowBinary",
             ),
             (
-                pushdown::slots(
-                    request,
-                    &self.table,
-                    fence,
-                    slots,
-                    whole.interval,
-                    has_parts,
-                ),
+                pushdown::slots(request, &self.table, fence, slots, has_parts),
                 "RowBinary",
             ),
         ];

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::predicate::{FRESH, Fence, Range, push_where};
 use super::quarters::{NEWEST, QUARTER_MS, push_quarters, quarter, slot};
 use super::statement::{PINNED, Statement};
-use crate::request::{ExportRequest, Interval, Window};
+use crate::request::{ExportRequest, Window};
 
 /// Slots that a window is cut into, about.
 const SLOTS: i64 = 8_192;
@@ -42,14 +42,13 @@ impl Slots {
     }
 }
 
-/// For each slot that has rows in an interval its number, its rows, how many of them are settled, and whether they lie in several
-/// parts, in order. The last is never so where the table has no parts that can be told apart.
+/// For each slot that has rows its number, its rows, how many of them are settled, and whether they lie in several parts,
+/// in order. The last is never so where the table has no parts that can be told apart.
 pub fn slots(
     request: &ExportRequest,
     table: &str,
     fence: Fence,
     slots: Slots,
-    interval: Interval,
     has_parts: bool,
 ) -> Statement {
     let overlaps = if has_parts {
@@ -64,7 +63,8 @@ pub fn slots(
     statement.int_parameter("slots_from", slots.from);
     statement.int_parameter("slot_width", slots.width);
     statement.int_parameter("settled", fence.settled());
-    push_where(&mut statement, request, fence, interval);
+    let whole = Range::whole(&request.window).interval;
+    push_where(&mut statement, request, fence, whole);
     // One thread: it runs beside the rows.
     let _ = write!(
         statement.text,
@@ -73,7 +73,7 @@ pub fn slots(
     statement
 }
 
-/// The same of the whole window, from the projection where that serves: it has rows from behind the fence as well, and a slot's
+/// The same from the projection where that serves: it has rows from behind the fence as well, and a slot's
 /// rows are settled as far as those are that lie with them in one part and quarter of an hour. So only slots whose rows are all
 /// settled are as [`slots`] has them. `None` where the request needs other slots than the projection has; `request` has no
 /// filters but the two that it knows.

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
@@ -26,6 +27,12 @@ struct State {
     closing: JoinSet<()>,
 }
 
+impl State {
+    fn forget_ended(&mut self) {
+        while self.closing.try_join_next().is_some() {}
+    }
+}
+
 impl Leaving {
     /// Has the sockets that are closed from now on waited for, until an instant.
     pub(super) fn until(&self, until: Instant) {
@@ -33,30 +40,34 @@ impl Leaving {
     }
 
     /// Takes a socket over that is about to be closed: its client is told of the end at once, behind what waits to be sent. What
-    /// is given has to be dropped behind the socket, so that the one which is closed last, and waits, is the one that is waited for.
+    /// is returned has to be dropped behind the socket: only the last one that closes it waits for the client.
     pub(super) fn close(&self, socket: &impl AsFd) -> Option<Sender<()>> {
         let mut state = self.lock();
         let until = state.until?;
         // Where that does not go, it is closed as usual.
         let runtime = Handle::try_current().ok()?;
         let socket = socket.as_fd().try_clone_to_owned().ok()?;
-        let patience = until.saturating_duration_since(Instant::now()) + BEYOND;
-        let named = socket2::SockRef::from(&socket);
+        let named = SockRef::from(&socket);
         named.shutdown(std::net::Shutdown::Write).ok()?;
-        named.set_linger(Some(patience)).ok()?;
         let (other, closed) = channel();
         let close = move || {
             // Nothing is sent: it ends when the other one is closed.
             let _ = closed.recv();
+            let patience = until.saturating_duration_since(Instant::now()) + BEYOND;
+            // Where that cannot be set, the system hands over what it can.
+            let _ = SockRef::from(&socket).set_linger(Some(patience));
             drop(socket);
         };
+        state.forget_ended();
         state.closing.spawn_blocking_on(close, &runtime);
         Some(other)
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.lock().closing.len()
+        let mut state = self.lock();
+        state.forget_ended();
+        state.closing.len()
     }
 
     /// Waits until there are none.

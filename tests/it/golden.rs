@@ -58,7 +58,7 @@ async fn requests_become_the_sql_and_the_files_beside_them() {
         );
         compare(&case.join("rows.sql"), &text(&rows));
         let slots = Slots::of(&request.window);
-        let slots = pushdown::slots(&request, "events", FENCE, slots, whole.interval, true);
+        let slots = pushdown::slots(&request, "events", FENCE, slots, true);
         compare(&case.join("slots.sql"), &text(&slots));
         let of_all = request.filters.is_empty() && request.limit.is_none();
         let kept = pushdown::kept_slots(&request, "events", FENCE, true).filter(|_| of_all);
