@@ -119,8 +119,7 @@ fn ms(text: &Value) -> i64 {
 /// A database whose events come settled, unless an INSERT says otherwise: they have ETags.
 async fn database() -> TestDatabase {
     let database = insert::database().await;
-    let settled = "ALTER TABLE events MODIFY COLUMN ingested_at DEFAULT now64(3) - INTERVAL 1 HOUR";
-    run(&database, settled).await;
+    insert::settled(&database).await;
     database
 }
 

@@ -26,6 +26,13 @@ pub(crate) async fn traffic(rows: u64) -> TestDatabase {
     database
 }
 
+/// Has events that are inserted from now on be settled, as if they had come an hour ago.
+pub(crate) async fn settled(database: &TestDatabase) {
+    let settled = "ALTER TABLE events MODIFY COLUMN ingested_at DEFAULT now64(3) - INTERVAL 1 HOUR";
+    let settled = database.client.query_raw(settled).execute().await;
+    settled.expect("a default");
+}
+
 /// Makes synthetic traffic in `site_demo`.
 pub(crate) async fn fill(database: &TestDatabase, rows: u64) {
     fill_site(database, "site_demo", rows).await;
