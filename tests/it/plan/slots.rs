@@ -22,9 +22,11 @@ async fn slots(database: &TestDatabase, query: &str) -> (Plan, Interval) {
         .query_raw("SELECT toUnixTimestamp64Milli(now64(3))");
     let fence = Fence::at(now.fetch_one::<i64>().await.expect("now"));
     let request = Arc::new(request);
-    let chosen = server.choose(&request, fence, "slots-count").await;
+    // Other tests ask the same engine.
+    let id = ExportId::random().expect("an id");
+    let chosen = server.choose(&request, fence, &format!("{id}-count")).await;
     let replica = chosen.expect("a replica").replica;
-    let mut planning = server.plan(&replica, &request, fence, "slots-plan");
+    let mut planning = server.plan(&replica, &request, fence, &format!("{id}-plan"));
     (planning.plan().await.expect("a plan"), whole)
 }
 
@@ -186,8 +188,8 @@ async fn rows_that_are_deleted_between_two_ranges_make_no_file() {
         let mut export = Export::begin(id, request, server, fence)
             .await
             .expect("begun");
-        // The first cursor is opened and the rows are counted, and other cursors are not.
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        // The first cursor is opened and the rows are counted meanwhile, and other cursors are not.
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
         let delete = "ALTER TABLE events DELETE WHERE event_id % 2 = 0 SETTINGS mutations_sync = 2";
         run(&database, delete).await;
         let error = loop {
