@@ -1,7 +1,7 @@
 //! What the C library's allocator gives back to the system.
 //!
 //! A chunk from ClickHouse lies in some 400 KiB that are freed once its rows are encoded. Taken from the system anew each time, they
-//! cost a fault and 4 KiB of zeros a page: a fifth of an export's CPU.
+//! cost a fault and 4 KiB of zeros a page.
 
 /// A block of so many bytes is freed once: half of what is kept.
 const FREED_BYTES: usize = 2 << 20;

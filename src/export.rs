@@ -52,9 +52,8 @@ pub struct Export {
     stage: Option<Box<Stage>>,
     /// Of the range that is read from.
     delivered: Delivered,
-    /// Rows of the ranges before, and the settled ones among them.
+    /// Rows of the ranges before.
     rows: u64,
-    settled_rows: u64,
     /// Rows in front of the first one of the cursor that is read from.
     cursor_from: u64,
     /// Most rows of the file.
@@ -161,7 +160,6 @@ impl Export {
             stage: Some(stage),
             delivered: Delivered::default(),
             rows: 0,
-            settled_rows: 0,
             cursor_from: 0,
             limit,
             resumes: 0,
@@ -300,14 +298,13 @@ impl Export {
         let more = self.ranges.advance(self.delivered.rows)?;
         let delivered = std::mem::take(&mut self.delivered);
         self.rows += delivered.rows;
-        self.settled_rows += delivered.settled_rows;
         self.cursor_from = self.rows;
         if more {
             self.vain_resumes = 0;
             self.restart()?;
             self.look_ahead().await?;
         } else {
-            let settled = self.settled_rows;
+            let settled: u64 = self.ended.iter().map(|(_, settled)| settled).sum();
             if self.ranges.settled().is_some_and(|most| settled < most) {
                 return Err(lags().with_detail(format!("{settled} settled rows were delivered")));
             }

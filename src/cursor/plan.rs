@@ -163,11 +163,6 @@ impl Drop for Planning {
     }
 }
 
-/// Whether the rows of a replica's table lie in parts that can be told apart.
-fn has_parts(replica: &Replica) -> bool {
-    replica.facts.get().is_some_and(|facts| facts.has_parts)
-}
-
 impl Server {
     /// Asks a replica for the plan of a request, in a task of its own.
     pub fn plan(
@@ -178,7 +173,7 @@ impl Server {
         query_id: &str,
     ) -> Planning {
         let kept = is_counted(replica, request)
-            .then(|| pushdown::kept_slots(request, &self.table, fence, has_parts(replica)))
+            .then(|| pushdown::kept_slots(request, &self.table, fence, replica.has_parts()))
             .flatten();
         let (server, replica, request) = (self.clone(), replica.clone(), request.clone());
         let query_id = query_id.to_owned();
@@ -227,7 +222,7 @@ impl Server {
         slots: Slots,
         query_id: &str,
     ) -> Result<Plan> {
-        let statement = pushdown::slots(request, &self.table, fence, slots, has_parts(replica));
+        let statement = pushdown::slots(request, &self.table, fence, slots, replica.has_parts());
         let counted = self.count_slots(replica, statement, query_id).await?;
         Plan::new(slots, false, &counted).ok_or_else(failure::damaged)
     }

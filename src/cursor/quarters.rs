@@ -330,7 +330,7 @@ pub(super) fn is_counted(replica: &Replica, request: &ExportRequest) -> bool {
 /// Whether the hashes of a replica's rows tell them from others. Behind a table that leads to other servers' tables, each
 /// question may be answered by other replicas of a shard, and nobody compares those.
 fn is_told_apart(replica: &Replica) -> bool {
-    replica.facts.get().is_some_and(|facts| facts.has_parts)
+    replica.has_parts()
 }
 
 /// How the digest of a request's rows is counted, if it can be.

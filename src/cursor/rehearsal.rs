@@ -27,7 +27,7 @@ impl Server {
         let replica = self.replicas.first();
         self.check_table(&replica).await?;
         let types = replica.text_types();
-        let has_parts = replica.facts.get().is_some_and(|facts| facts.has_parts);
+        let has_parts = replica.has_parts();
         let fence = Fence::at(0);
         let whole = Range::whole(&request.window);
         let slots = Slots::of(&request.window);

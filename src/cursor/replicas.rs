@@ -50,6 +50,11 @@ impl Replica {
         self.facts.get().map_or(&UNKNOWN, |facts| &facts.types)
     }
 
+    /// Whether the rows of its table lie in parts that can be told apart.
+    pub(super) fn has_parts(&self) -> bool {
+        self.facts.get().is_some_and(|facts| facts.has_parts)
+    }
+
     /// Says that it was of use.
     pub(super) fn answered(&self) {
         *self.left_until() = None;

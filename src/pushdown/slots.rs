@@ -1,5 +1,5 @@
-//! The third statement of an export: how many rows lie in each slot of its window. Whole quarters of an hour are counted by the
-//! [projection](super::quarters), others among the events.
+//! The third statement of an export: how many rows lie in each slot of its window. Whole quarters of an hour whose rows are
+//! all settled are counted by the [projection](super::quarters), others among the events.
 
 use std::fmt::Write as _;
 

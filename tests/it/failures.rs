@@ -433,11 +433,8 @@ async fn second_cutting_proxy(url: &str, bytes: usize) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_that_was_given_up_while_it_waited_is_gone_on_with() {
-    let database = database().await;
     // So that they are counted long before the first cursor has come to their end.
-    insert::settled(&database).await;
-    insert::website(&database, "site_demo").await;
-    insert::fill(&database, 600_000).await;
+    let database = insert::settled_traffic(600_000).await;
     for format in FORMATS {
         let query = format!("{RANGE}&format={format}");
         let whole = TestService::start(&database.config)

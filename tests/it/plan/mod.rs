@@ -14,7 +14,7 @@ use proptest::test_runner::TestRunner;
 use serde_json::Value;
 
 use crate::support::TestDatabase;
-use crate::support::insert::{self, Event};
+use crate::support::insert::{self, Event, settled_traffic as traffic};
 use crate::support::service::{Answer, TestService};
 
 const SITE: &str = "site_a";
@@ -120,14 +120,6 @@ fn ms(text: &Value) -> i64 {
 async fn database() -> TestDatabase {
     let database = insert::database().await;
     insert::settled(&database).await;
-    database
-}
-
-/// The same with synthetic traffic in `site_demo`.
-async fn traffic(rows: u64) -> TestDatabase {
-    let database = database().await;
-    insert::website(&database, "site_demo").await;
-    insert::fill(&database, rows).await;
     database
 }
 

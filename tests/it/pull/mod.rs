@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 
 use crate::support::TestDatabase;
-use crate::support::insert;
+use crate::support::insert::{self, settled_traffic as traffic};
 use crate::support::service::TestService;
 
 const SITE: &str = "site_demo";
@@ -28,19 +28,6 @@ const SITE: &str = "site_demo";
 /// The demo's traffic of a week.
 const WEEK: [&str; 4] = ["--start", "2026-02-01", "--end", "2026-02-07"];
 const WEEK_QUERY: &str = "start_date=2026-02-01&end_date=2026-02-07";
-
-/// A database with so many events in three months, all of them settled: parts have ETags.
-async fn traffic(rows: u64) -> TestDatabase {
-    let database = insert::database().await;
-    run(
-        &database,
-        "ALTER TABLE events MODIFY COLUMN ingested_at DEFAULT now64(3) - INTERVAL 1 HOUR",
-    )
-    .await;
-    insert::website(&database, SITE).await;
-    insert::fill(&database, rows).await;
-    database
-}
 
 async fn run(database: &TestDatabase, sql: &str) {
     let done = database.client.query_raw(sql).execute().await;

@@ -33,6 +33,15 @@ pub(crate) async fn settled(database: &TestDatabase) {
     settled.expect("a default");
 }
 
+/// As [`traffic`], all of it settled.
+pub(crate) async fn settled_traffic(rows: u64) -> TestDatabase {
+    let database = database().await;
+    settled(&database).await;
+    website(&database, "site_demo").await;
+    fill(&database, rows).await;
+    database
+}
+
 /// Makes synthetic traffic in `site_demo`.
 pub(crate) async fn fill(database: &TestDatabase, rows: u64) {
     fill_site(database, "site_demo", rows).await;
