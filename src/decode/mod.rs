@@ -8,6 +8,7 @@
 
 mod batch;
 mod decoder;
+mod lanes;
 mod native;
 mod partial;
 mod row;

@@ -16,12 +16,10 @@
 
 use bytes::Bytes;
 
+use super::lanes::{NO_KEY, Rows, Run};
 use super::partial::PartialRow;
-use super::row::{HEAD_BYTES, Head, RowSpans, Stop, find_texts, is_marker};
-use super::{
-    Batch, DETAIL_BYTES, EventType, MAX_BATCH_BYTES, MAX_BATCH_ROWS, MAX_ROW_BYTES, Span,
-    TextColumn, cut_row_kind, no_row, no_row_kind,
-};
+use super::row::Stop;
+use super::{Batch, DETAIL_BYTES, MAX_ROW_BYTES, cut_row_kind, no_row, no_row_kind};
 use crate::error::{Error, ErrorKind, Position, Result};
 use crate::pushdown::columns::TEXT_COLUMNS;
 
@@ -36,12 +34,9 @@ pub struct RowBinaryDecoder {
     at: usize,
     /// The row that the end of a chunk went through: at most [`MAX_ROW_BYTES`].
     partial: PartialRow,
-    /// The batch being delivered, and room for [`MAX_BATCH_ROWS`] rows.
-    timestamps: Vec<i64>,
-    event_ids: Vec<u64>,
-    offsets: Vec<i16>,
-    event_types: Vec<EventType>,
-    spans: Vec<RowSpans>,
+    /// The batch being delivered, and what has been read behind it.
+    read: Rows,
+    ahead: Option<Run>,
     /// Rows delivered, and the bytes of the stream in front of the next one.
     rows: u64,
     bytes: u64,
@@ -50,15 +45,6 @@ pub struct RowBinaryDecoder {
     /// Rows behind this instant are not delivered, and whether there was one.
     last_instant: i64,
     passed: bool,
-}
-
-/// What was read of a chunk.
-struct Read {
-    rows: usize,
-    /// How many of them are settled.
-    settled_rows: u64,
-    /// Why it went no further, unless the batch is full.
-    stop: Option<Stop>,
 }
 
 impl Default for RowBinaryDecoder {
@@ -79,11 +65,8 @@ impl RowBinaryDecoder {
             chunk: Bytes::new(),
             at: 0,
             partial: PartialRow::new(),
-            timestamps: vec![0; MAX_BATCH_ROWS],
-            event_ids: vec![0; MAX_BATCH_ROWS],
-            offsets: vec![0; MAX_BATCH_ROWS],
-            event_types: vec![EventType::Pageview; MAX_BATCH_ROWS],
-            spans: vec![[Span::default(); TEXT_COLUMNS.len()]; MAX_BATCH_ROWS],
+            read: Rows::new(),
+            ahead: None,
             rows,
             bytes: 0,
             last_key,
@@ -99,13 +82,14 @@ impl RowBinaryDecoder {
         self.chunk = Bytes::new();
         self.at = 0;
         self.partial = PartialRow::new();
-        self.last_instant = until.saturating_sub(1);
         self.passed = false;
+        self.stop_at(until);
     }
 
     /// Delivers no row from this instant on, in milliseconds since 1970-01-01T00:00:00Z.
     pub fn stop_at(&mut self, until: i64) {
         self.last_instant = until.saturating_sub(1);
+        self.ahead = None;
     }
 
     /// Whether there was a row from that instant on: what is wanted of the stream has been delivered.
@@ -142,108 +126,40 @@ impl RowBinaryDecoder {
             return Ok(None);
         }
 
-        let start = self.at;
-        let Read {
-            rows,
-            settled_rows,
-            stop,
-        } = self.read_rows();
-        if rows == 0 {
-            return match stop {
+        let run = self.read_rows();
+        if run.rows == 0 {
+            return match run.stop {
                 Some(Stop::Short) | None => self.next_partial(),
                 Some(Stop::Passed) => Ok(self.pass()),
                 Some(stop @ Stop::NoEnd) => {
-                    let [.., last] = &self.spans[0];
-                    let end = (last.start + last.len) as usize;
+                    let end = self.read.tried_end();
                     Err(self.error(stop, &self.chunk[self.at..][..=end]))
                 }
                 Some(stop) => Err(self.error(stop, &self.chunk[self.at..])),
             };
         }
-        self.rows += rows as u64;
-        self.bytes += (self.at - start) as u64;
-        let bytes = &self.chunk[start..];
-        let text = columns(bytes, &self.spans[..rows]);
-        Ok(Some(Batch {
-            timestamps: &self.timestamps[..rows],
-            event_ids: &self.event_ids[..rows],
-            offsets: &self.offsets[..rows],
-            event_types: &self.event_types[..rows],
-            settled_rows,
-            text,
-        }))
+        let (last, before) = self.read.last_keys(&run);
+        self.last_key_is_unique = before.or(self.last_key) != last;
+        self.last_key = last;
+        self.rows += run.rows as u64;
+        self.bytes += (run.end - run.start) as u64;
+        self.at = run.end;
+        Ok(Some(self.read.batch(&run, &self.chunk)))
     }
 
-    /// Reads the whole rows of the chunk, until a batch is full or a row cannot be read.
-    fn read_rows(&mut self) -> Read {
-        let bytes = &self.chunk[self.at..];
-        let mut last_key = self.last_key.unwrap_or((i64::MIN, 0));
-        let (mut rows, mut settled_rows, mut at) = (0usize, 0, 0);
-        let mut stop = None;
-        let timestamps = self.timestamps.iter_mut();
-        let keys = timestamps.zip(&mut self.event_ids);
-        let kinds = self.offsets.iter_mut().zip(&mut self.event_types);
-        for (spans, ((timestamp, event_id), (offset, event_type))) in
-            self.spans.iter_mut().zip(keys.zip(kinds))
+    /// The next whole rows of the chunk: those that were read ahead, or as many as can be read.
+    fn read_rows(&mut self) -> Run {
+        let last_key = self.last_key.unwrap_or(NO_KEY);
+        if let Some(run) = self.ahead.take()
+            && self.read.first_key(&run) >= last_key
         {
-            if at >= MAX_BATCH_BYTES {
-                break;
-            }
-            let rest = &bytes[at..];
-            let Some(head) = rest.first_chunk::<HEAD_BYTES>() else {
-                stop = match rest.first() {
-                    Some(&byte) if !is_marker(byte) => Some(Stop::NotARow),
-                    _ => Some(Stop::Short),
-                };
-                break;
-            };
-            let head = Head::read(head);
-            if !is_marker(head.marker) {
-                stop = Some(Stop::NotARow);
-                break;
-            }
-            if head.timestamp > self.last_instant {
-                stop = Some(Stop::Passed);
-                break;
-            }
-            let end = match find_texts(bytes, at + HEAD_BYTES, spans) {
-                Ok(end) => end,
-                Err(reason) => {
-                    stop = Some(reason);
-                    break;
-                }
-            };
-            if end - at > MAX_ROW_BYTES {
-                stop = Some(Stop::TooLong);
-                break;
-            }
-            if head.key() < last_key {
-                stop = Some(Stop::Order);
-                break;
-            }
-            last_key = head.key();
-            settled_rows += u64::from(head.settled());
-            *timestamp = head.timestamp;
-            *event_id = head.event_id;
-            *offset = head.offset;
-            *event_type = head.event_type();
-            rows += 1;
-            at = end;
+            return run;
         }
-        if rows > 0 {
-            let before = match rows.checked_sub(2) {
-                Some(before) => Some((self.timestamps[before], self.event_ids[before])),
-                None => self.last_key,
-            };
-            self.last_key_is_unique = before != Some(last_key);
-            self.last_key = Some(last_key);
-        }
-        self.at += at;
-        Read {
-            rows,
-            settled_rows,
-            stop,
-        }
+        let (run, ahead) = self
+            .read
+            .read(&self.chunk, self.at, last_key, self.last_instant);
+        self.ahead = ahead;
+        run
     }
 
     /// Drops what lies behind the end of the range.
@@ -286,21 +202,8 @@ impl RowBinaryDecoder {
         self.bytes += self.partial.bytes().len() as u64;
         self.partial.deliver();
 
-        self.timestamps[0] = head.timestamp;
-        self.event_ids[0] = head.event_id;
-        self.offsets[0] = head.offset;
-        self.event_types[0] = head.event_type();
-        Ok(Some(Batch {
-            timestamps: &self.timestamps[..1],
-            event_ids: &self.event_ids[..1],
-            offsets: &self.offsets[..1],
-            event_types: &self.event_types[..1],
-            settled_rows: u64::from(head.settled()),
-            text: columns(
-                self.partial.bytes(),
-                std::slice::from_ref(self.partial.spans()),
-            ),
-        }))
+        let (bytes, spans) = (self.partial.bytes(), self.partial.spans());
+        Ok(Some(self.read.alone(head, bytes, spans)))
     }
 
     /// Says that the stream has ended.
@@ -385,16 +288,6 @@ impl RowBinaryDecoder {
             .at(self.position(None)),
         }
     }
-}
-
-/// The rows' texts by column.
-fn columns<'a>(bytes: &'a [u8], rows: &'a [RowSpans]) -> [TextColumn<'a>; TEXT_COLUMNS.len()] {
-    let spans = rows.as_flattened();
-    std::array::from_fn(|column| TextColumn::Plain {
-        bytes,
-        spans: &spans[column..],
-        stride: TEXT_COLUMNS.len(),
-    })
 }
 
 #[cfg(test)]

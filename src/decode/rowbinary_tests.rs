@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::super::row::HEAD_BYTES;
+use super::super::{EventType, MAX_BATCH_ROWS};
 use super::*;
+use crate::pushdown::columns::TEXT_COLUMNS;
 
 #[path = "../../benches/support/mod.rs"]
 pub(crate) mod support;
@@ -348,14 +351,20 @@ fn rows_out_of_order_are_an_error() {
 fn a_batch_ends_at_its_limits() {
     let rows: Vec<_> = (0..20_000).map(|i| Row::at(i, 0)).collect();
     let (_, decoded) = decode([&wire(&rows)[..]]);
-    assert_eq!(decoded.batches, [8192, 8192, 3616]);
+    assert_eq!(decoded.rows.len(), rows.len());
+    assert!(decoded.batches.iter().all(|&rows| rows <= MAX_BATCH_ROWS));
 
     let mut rows: Vec<_> = (0..50).map(|i| Row::at(i, 0)).collect();
     for row in &mut rows {
         row.text[0] = vec![b'x'; 100_000];
     }
     let (_, decoded) = decode([&wire(&rows)[..]]);
-    assert_eq!(decoded.batches, [11, 11, 11, 11, 6]);
+    assert_eq!(decoded.rows.len(), rows.len());
+    assert!(
+        decoded.batches.iter().all(|&rows| rows <= 11),
+        "{:?}",
+        decoded.batches
+    );
     assert_eq!(decoded.rows, rows);
 }
 
@@ -547,4 +556,77 @@ proptest! {
         let (_, whole) = decode([&bytes[..]]);
         prop_assert_eq!(decoded.rows, whole.rows);
     }
+}
+
+/// Rows of texts that look like the end of a row and the beginning of another one, wherever one looks.
+fn rows_that_mislead(count: usize) -> Vec<Row> {
+    let inner = wire(&[Row::at(5, 5)]);
+    (0..count)
+        .map(|i| {
+            let mut row = Row::at(1000 + i as i64, i as u64);
+            row.text[i % 15] = [&[ROW_END][..], &inner].concat().repeat(1 + i % 9);
+            row.text[(i + 7) % 15] = vec![ROW_END; i % 40];
+            row
+        })
+        .collect()
+}
+
+#[test]
+fn a_second_lane_that_began_inside_of_a_text_changes_nothing() {
+    let rows = rows_that_mislead(400);
+    let wire = wire(&rows);
+    for size in [1 << 10, 1500, 4 << 10, 20_000, wire.len()] {
+        let (decoder, decoded) = decode(wire.chunks(size));
+        assert!(decoded.error.is_none(), "{size}: {:?}", decoded.error);
+        assert_eq!(decoded.rows, expected(&rows), "{size}");
+        decoder.finish().unwrap();
+    }
+}
+
+#[test]
+fn rows_of_two_lanes_are_in_order_and_unique_as_those_of_one() {
+    let whole = Corpus::PageViews.rows(200);
+    let bytes = wire(&whole);
+    let mut decoder = RowBinaryDecoder::new();
+    decoder.push(bytes.clone().into());
+    let first = decoder.next_batch().unwrap().unwrap().rows();
+    assert!((1..200).contains(&first), "{first} rows are no lane");
+
+    // The second lane's first row has the key of the last one in front of it, or a smaller one.
+    for (key, ends) in [(0, true), (1, false)] {
+        let mut rows = whole.clone();
+        let before = (rows[first - 1].timestamp, rows[first - 1].event_id);
+        (rows[first].timestamp, rows[first].event_id) = (before.0 - key, before.1);
+        let (decoder, decoded) = decode([&wire(&rows)[..]]);
+        assert_eq!(decoded.error.is_none(), ends);
+        if ends {
+            assert_eq!(decoded.rows, expected(&rows));
+        } else {
+            assert_eq!(decoded.rows, expected(&rows[..first]));
+            let error = decoded.error.unwrap();
+            assert_eq!(error.position().unwrap().row, Some(first as u64 + 1));
+            assert_eq!(decoder.last_key(), Some(before));
+        }
+    }
+}
+
+#[test]
+fn what_was_read_ahead_is_not_delivered_once_the_end_comes_nearer() {
+    let rows = Corpus::PageViews.rows(200);
+    let mut decoder = RowBinaryDecoder::new();
+    decoder.push(wire(&rows).into());
+    let first = decoder.next_batch().unwrap().unwrap().rows();
+    let until = rows[first].timestamp + 1;
+    decoder.stop_at(until);
+    let mut decoded = Decoded::default();
+    while let Some(batch) = decoder.next_batch().unwrap() {
+        decoded.rows.extend(rows_of(&batch));
+    }
+    let wanted: Vec<_> = rows[first..]
+        .iter()
+        .filter(|row| row.timestamp < until)
+        .cloned()
+        .collect();
+    assert_eq!(decoded.rows, expected(&wanted));
+    assert!(decoder.passed());
 }

@@ -4,6 +4,7 @@
 //! a branch for each byte, and with one at the end of the row, or of the text where CSV quotes it at once. Where a special byte
 //! was among them, the row, or the text, is written again with care.
 
+use super::margin::{Readable, Writable};
 use super::vector::Block;
 use crate::decode::Span;
 
@@ -13,78 +14,78 @@ pub(super) trait Special {
     fn among<B: Block>(block: B) -> B;
 }
 
-/// What was among the bytes copied.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Seen<B> {
-    special: B,
-    any: B,
+/// What was among the bytes copied: ones somewhere where it was.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    special: u32,
+    /// The highest bits of all bytes.
+    high: u32,
 }
 
-impl<B: Block> Seen<B> {
+impl Seen {
+    /// Looks at the first bytes of a block.
     #[inline(always)]
-    pub(super) fn nothing() -> Self {
-        Self {
-            special: B::zero(),
-            any: B::zero(),
-        }
-    }
-
-    #[inline(always)]
-    fn look<S: Special>(&mut self, block: B) {
-        self.special = self.special.or(S::among(block));
-        self.any = self.any.or(block);
-    }
-
-    #[inline(always)]
-    fn look_at_first<S: Special>(&mut self, block: B, mask: B) {
-        self.special = self.special.or(S::among(block).and(mask));
-        self.any = self.any.or(block.and(mask));
+    fn look<S: Special, B: Block>(&mut self, block: B, bytes: usize) {
+        let first = first_bits(bytes);
+        self.special |= S::among(block).high_bits() & first;
+        self.high |= block.high_bits() & first;
     }
 
     /// Adds the bytes of `other`, but not that they were special.
     #[inline(always)]
-    pub(super) fn add_any(&mut self, other: &Self) {
-        self.any = self.any.or(other.any);
+    pub(super) fn add_plain(&mut self, other: Self) {
+        self.high |= other.high;
     }
 
     /// Whether a special byte was among them.
     #[inline(always)]
-    pub(super) fn special(&self) -> bool {
-        self.special.high_bits() != 0
+    pub(super) fn special(self) -> bool {
+        self.special != 0
+    }
+
+    /// Whether all of them were ASCII.
+    #[inline(always)]
+    pub(super) fn is_ascii(self) -> bool {
+        self.high == 0
     }
 
     /// Whether `written`, which holds them, may stay as it is: nothing special was among them, and it is UTF-8.
     #[inline(always)]
-    pub(super) fn may_stay(&self, written: &[u8]) -> bool {
-        !self.special()
-            && (self.any.high_bits() == 0 || simdutf8::basic::from_utf8(written).is_ok())
+    pub(super) fn may_stay(self, written: &[u8]) -> bool {
+        !self.special() && (self.is_ascii() || simdutf8::basic::from_utf8(written).is_ok())
     }
+}
+
+/// The bits of the first so many bytes of a block, at most all.
+#[inline(always)]
+pub(super) fn first_bits(bytes: usize) -> u32 {
+    ((1u64 << bytes) - 1) as u32
 }
 
 /// Copies a text to `out[at..]` and gives the offset behind it. `None` where there is not a whole block
 /// from the text's last step on, in front or behind.
 #[inline(always)]
 pub(super) fn copy_text<S: Special, B: Block>(
-    bytes: &[u8],
+    texts: Readable<'_>,
     span: Span,
-    out: &mut [u8],
+    out: &mut Writable<'_>,
     at: usize,
-    seen: &mut Seen<B>,
+    seen: &mut Seen,
 ) -> Option<usize> {
     let mut from = span.start as usize;
     let mut left = span.len as usize;
     let mut to = at;
     while left > B::STEP {
-        let block = B::load(bytes.get(from..)?)?;
-        block.store(out.get_mut(to..)?)?;
-        seen.look::<S>(block);
+        let block: B = texts.block(from)?;
+        out.put_block(block, to)?;
+        seen.look::<S, B>(block, B::STEP);
         from += B::STEP;
         to += B::STEP;
         left -= B::STEP;
     }
-    let block = B::load(bytes.get(from..)?)?;
-    block.store(out.get_mut(to..)?)?;
-    seen.look_at_first::<S>(block, B::first(left)?);
+    let block: B = texts.block(from)?;
+    out.put_block(block, to)?;
+    seen.look::<S, B>(block, left);
     Some(to + left)
 }
 
@@ -93,9 +94,9 @@ pub(super) fn copy_text<S: Special, B: Block>(
 pub(super) fn copy_piece<const N: usize>(
     piece: &[u8; N],
     len: usize,
-    out: &mut [u8],
+    out: &mut Writable<'_>,
     at: usize,
 ) -> Option<usize> {
-    *out.get_mut(at..)?.first_chunk_mut()? = *piece;
+    out.put(piece, at)?;
     Some(at + len)
 }

@@ -7,10 +7,11 @@ use bytes::Bytes;
 
 use super::FileInfo;
 use super::cells::{Cells, Source, plain_bytes};
-use super::copy::{Seen, Special, copy_piece, copy_text};
+use super::copy::{Seen, Special, copy_piece, copy_text, first_bits};
+use super::margin::{Readable, Writable};
 use super::output::Output;
 use super::rows::{
-    Dictionaries, MAX_QUICK_BYTES, PIECE_BYTES, PlainRows, RowSpans, as_utf8, text_bytes,
+    Dictionaries, MAX_QUICK_BYTES, PIECE_BYTES, PlainRows, RowSpans, as_utf8, row_bytes,
 };
 use super::timestamp::{self, TimestampText, all_written};
 use super::vector::{Block, Block16, Four, MAX_STEP, OnBlocks, STEP, widest};
@@ -150,15 +151,15 @@ impl OnBlocks for Rows<'_> {
             output,
             time,
         } = self;
-        for row in 0..batch.rows() {
-            let Some((time, time_len)) = time.render(batch.timestamps[row], batch.offsets[row])
-            else {
+        let instants = batch.timestamps.iter().zip(batch.offsets);
+        let heads = instants.zip(batch.event_types);
+        for (row, ((&timestamp, &offset), &kind)) in heads.enumerate() {
+            let Some((text, len)) = time.render(timestamp, offset) else {
                 return row;
             };
-            let kind = batch.event_types[row];
             let head = Head {
-                time,
-                time_len,
+                time: text,
+                time_len: len,
                 kind,
             };
             let quick = match (&plain, &cells) {
@@ -167,7 +168,7 @@ impl OnBlocks for Rows<'_> {
                 (None, None) => None,
             };
             if quick.is_none() {
-                careful_row(output, head, batch, dictionaries, row);
+                careful_row(output, time, batch, dictionaries, row);
             }
         }
         batch.rows()
@@ -176,33 +177,36 @@ impl OnBlocks for Rows<'_> {
 
 /// What stands in front of a row's texts.
 #[derive(Clone, Copy)]
-struct Head<'a> {
-    time: &'a [u8; timestamp::ROOM],
+struct Head {
+    time: [u8; timestamp::ROOM],
     time_len: usize,
     kind: EventType,
 }
 
-impl Head<'_> {
+impl Head {
     /// Writes it with its commas, and gives the offset behind it.
     #[inline(always)]
-    fn copy(&self, out: &mut [u8]) -> Option<usize> {
-        let at = copy_piece(self.time, self.time_len, out, 0)?;
+    fn copy(&self, out: &mut Writable<'_>) -> Option<usize> {
+        let at = copy_piece(&self.time, self.time_len, out, 0)?;
         let (piece, len) = event_type(self.kind);
         copy_piece(piece, len, out, at)
     }
 }
 
-/// Writes any row.
+/// Writes any row whose time has a text.
 #[inline(never)]
 fn careful_row(
     output: &mut Output,
-    head: Head<'_>,
+    time: &mut TimestampText,
     batch: &Batch<'_>,
     dictionaries: &Dictionaries,
     row: usize,
 ) {
-    output.put(&head.time[..head.time_len]);
-    let (piece, len) = event_type(head.kind);
+    // Not handed over by the caller, who then had it in memory for every row.
+    if let Some((text, len)) = time.render(batch.timestamps[row], batch.offsets[row]) {
+        output.put(&text[..len]);
+    }
+    let (piece, len) = event_type(batch.event_types[row]);
     output.put(&piece[..len]);
     for column in 0..TEXT_COLUMNS.len() {
         match dictionaries.get(batch, column, row) {
@@ -227,7 +231,7 @@ fn separator(column: usize) -> &'static [u8; 1] {
 #[inline(always)]
 fn quick_columns<B: Block>(
     output: &mut Output,
-    head: Head<'_>,
+    head: Head,
     sources: &[Source<'_, CELL_ROOM>; TEXT_COLUMNS.len()],
     row: usize,
 ) -> Option<()> {
@@ -237,8 +241,8 @@ fn quick_columns<B: Block>(
     }
     let room =
         timestamp::ROOM + 16 + 2 * text_bytes + TEXT_COLUMNS.len() * (CELL_ROOM + 3) + MAX_STEP;
-    let out = output.room(room);
-    let mut seen = Seen::<B>::nothing();
+    let out = &mut Writable::new(output.room(room))?;
+    let mut seen = Seen::default();
     let mut at = head.copy(out)?;
     for (column, source) in sources.iter().enumerate() {
         match *source {
@@ -255,13 +259,13 @@ fn quick_columns<B: Block>(
                 stride,
             } => {
                 let span = spans[row * stride];
-                at = text::<B>(bytes, span, out, at, &mut seen)?;
-                *out.get_mut(at)? = separator(column)[0];
+                at = text::<B>(Readable::new(bytes)?, span, out, at, &mut seen)?;
+                out.put(separator(column), at)?;
                 at += 1;
             }
         }
     }
-    if !seen.may_stay(out.get(..at)?) {
+    if !seen.may_stay(out.written(at)?) {
         return None;
     }
     output.advance(at);
@@ -273,87 +277,134 @@ fn quick_columns<B: Block>(
 #[inline(always)]
 fn quick_row<B: Block>(
     output: &mut Output,
-    head: Head<'_>,
+    head: Head,
     bytes: &[u8],
     spans: &RowSpans,
 ) -> Option<()> {
-    let text_bytes = text_bytes(spans);
+    let text_bytes = row_bytes(spans);
     if text_bytes > MAX_QUICK_BYTES {
         return None;
     }
     // Each byte may be a quote, and each cell has two more and what stands behind it.
     let cells = 2 * text_bytes + 3 * TEXT_COLUMNS.len();
-    let out = output.room(timestamp::ROOM + 16 + cells + MAX_STEP);
-    let mut seen = Seen::<B>::nothing();
+    let bytes = Readable::new(bytes)?;
+    let out = &mut Writable::new(output.room(timestamp::ROOM + 16 + cells + MAX_STEP))?;
     let mut at = head.copy(out)?;
-    for (column, &span) in spans.iter().enumerate() {
-        at = text(bytes, span, out, at, &mut seen)?;
-        *out.get_mut(at)? = separator(column)[0];
+    let mut high = false;
+    let mut texts = spans.iter();
+    while let Some(text) = plain_texts::<B>(bytes, &mut texts, out, &mut at, &mut high)? {
+        at = quote::<B>(text.of(bytes.bytes()), out, at)?;
+        out.put(b",", at)?;
         at += 1;
     }
-    if !seen.may_stay(out.get(..at)?) {
+    let row = out.written(at)?;
+    *row.last_mut()? = b'\n';
+    if high && simdutf8::basic::from_utf8(row).is_err() {
         return None;
     }
     output.advance(at);
     Some(())
 }
 
+/// Copies texts with a comma behind each to `out[at..]`, up to the first one that needs quotes, and gives that; says where one is not
+/// ASCII. `None` where there is not a whole block from a text's last step on, in front or behind.
+#[inline(always)]
+fn plain_texts<'a, B: Block>(
+    bytes: Readable<'_>,
+    texts: &mut std::slice::Iter<'a, Span>,
+    out: &mut Writable<'_>,
+    at: &mut usize,
+    high: &mut bool,
+) -> Option<Option<&'a Span>> {
+    for text in texts {
+        let (from, len) = (text.start as usize, text.len as usize);
+        if len <= B::STEP {
+            let block: B = bytes.block(from)?;
+            out.put_block(block, *at)?;
+            let special = NeedsQuotes::among(block);
+            let in_text = first_bits(len);
+            // One branch for both, which are rare.
+            if special.or(block).high_bits() & in_text != 0 {
+                *high |= block.high_bits() & in_text != 0;
+                if special.high_bits() & in_text != 0 {
+                    return Some(Some(text));
+                }
+            }
+        } else {
+            let mut seen = Seen::default();
+            copy_text::<NeedsQuotes, B>(bytes, *text, out, *at, &mut seen)?;
+            *high |= !seen.is_ascii();
+            if seen.special() {
+                return Some(Some(text));
+            }
+        }
+        *at += len;
+        out.put(b",", *at)?;
+        *at += 1;
+    }
+    Some(None)
+}
+
 /// Copies a text, in quotes where it needs them.
 #[inline(always)]
 fn text<B: Block>(
-    bytes: &[u8],
+    bytes: Readable<'_>,
     span: Span,
-    out: &mut [u8],
+    out: &mut Writable<'_>,
     at: usize,
-    seen: &mut Seen<B>,
+    seen: &mut Seen,
 ) -> Option<usize> {
-    let mut own = Seen::<B>::nothing();
+    let mut own = Seen::default();
     let end = copy_text::<NeedsQuotes, B>(bytes, span, out, at, &mut own)?;
-    seen.add_any(&own);
+    seen.add_plain(own);
     if own.special() {
-        quote(bytes, span, out, at)
+        quote::<B>(span.of(bytes.bytes()), out, at)
     } else {
         Some(end)
     }
 }
 
 /// Writes a text in quotes to `out[at..]`, its own quotes doubled.
-#[inline(never)]
-fn quote(bytes: &[u8], span: Span, out: &mut [u8], mut at: usize) -> Option<usize> {
-    *out.get_mut(at)? = b'"';
-    at = double_quotes(bytes, span, out, at + 1)?;
-    *out.get_mut(at)? = b'"';
+#[inline(always)]
+fn quote<B: Block>(text: &[u8], out: &mut Writable<'_>, at: usize) -> Option<usize> {
+    out.put(b"\"", at)?;
+    let at = double_quotes::<B>(text, out, at + 1)?;
+    out.put(b"\"", at)?;
     Some(at + 1)
 }
 
 /// Copies a text with each quote twice. `None` where `out` has not twice the text's length and a step more.
-#[inline]
-fn double_quotes(bytes: &[u8], span: Span, out: &mut [u8], mut at: usize) -> Option<usize> {
-    let mut from = span.start as usize;
-    let end = from + span.len as usize;
-    while from < end {
-        let left = end - from;
-        let Some(block) = Block16::load(bytes.get(from..)?) else {
-            let byte = *bytes.get(from)?;
-            *out.get_mut(at)? = byte;
-            *out.get_mut(at + 1)? = b'"';
-            at += 1 + usize::from(byte == b'"');
-            from += 1;
-            continue;
-        };
-        block.store(out.get_mut(at..)?)?;
-        // What lies behind the text is copied too, and written over.
-        let quote = block.equals(b'"').high_bits().trailing_zeros() as usize;
-        if quote < left.min(STEP) {
-            from += quote + 1;
-            at += quote + 2;
-            *out.get_mut(at - 1)? = b'"';
-        } else {
-            from += STEP;
-            at += left.min(STEP);
-        }
+#[inline(always)]
+fn double_quotes<B: Block>(text: &[u8], out: &mut Writable<'_>, mut at: usize) -> Option<usize> {
+    let (eights, rest) = text.as_chunks::<8>();
+    for &eight in eights {
+        at += double_some::<B>(eight, out, at)?;
+    }
+    if !rest.is_empty() {
+        let mut eight = [0; 8];
+        eight[..rest.len()].copy_from_slice(rest);
+        at += double_some::<B>(eight, out, at)? - (8 - rest.len());
     }
     Some(at)
+}
+
+/// Copies eight bytes with each quote twice, and gives how many that makes.
+#[inline(always)]
+fn double_some<B: Block>(eight: [u8; 8], out: &mut Writable<'_>, at: usize) -> Option<usize> {
+    let quotes = places_of_quotes(eight);
+    out.put(&B::double(eight, quotes), at)?;
+    Some(8 + quotes.count_ones() as usize)
+}
+
+/// A bit for each byte that is a quote, that of the first byte lowest.
+#[inline(always)]
+fn places_of_quotes(eight: [u8; 8]) -> u8 {
+    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    // Zero where a byte is one, and its highest bit set where it is another.
+    let others = u64::from_le_bytes(eight) ^ 0x2222_2222_2222_2222;
+    let high = ((others & LOW) + LOW) | others;
+    // Each of the bits goes to a place of its own in the highest byte.
+    ((!high >> 7 & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
 }
 
 /// Writes any text as a cell.
@@ -370,12 +421,9 @@ fn cell(output: &mut Output, text: &[u8]) {
 fn quoted(output: &mut Output, text: &[u8]) {
     output.put_byte(b'"');
     for piece in text.chunks(PIECE_BYTES) {
-        let room = output.room(2 * piece.len() + STEP);
-        let whole = Span {
-            start: 0,
-            len: piece.len() as u32,
-        };
-        if let Some(written) = double_quotes(piece, whole, room, 0) {
+        let room = Writable::new(output.room(2 * piece.len() + MAX_STEP));
+        let written = room.and_then(|mut room| double_quotes::<Block16>(piece, &mut room, 0));
+        if let Some(written) = written {
             output.advance(written);
         }
     }
@@ -384,7 +432,7 @@ fn quoted(output: &mut Output, text: &[u8]) {
 
 fn needs_quotes(text: &[u8]) -> bool {
     let (blocks, rest) = text.as_chunks::<STEP>();
-    let mut blocks = blocks.iter().filter_map(|block| Block16::load(block));
+    let mut blocks = blocks.iter().filter_map(|block| Block16::first(block));
     let special = |byte: &u8| matches!(byte, b',' | b'"' | b'\n' | b'\r');
     blocks.any(|block| NeedsQuotes::among(block).high_bits() != 0) || rest.iter().any(special)
 }

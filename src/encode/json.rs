@@ -11,8 +11,9 @@ use super::FileInfo;
 use super::cells::{Cells, Source, plain_bytes};
 use super::copy::{Seen, Special, copy_piece, copy_text};
 use super::json_text::{self, LineBreaks, NeedsEscape};
+use super::margin::{Readable, Writable};
 use super::output::Output;
-use super::rows::{Dictionaries, MAX_QUICK_BYTES, PlainRows, RowSpans, as_utf8, text_bytes};
+use super::rows::{Dictionaries, MAX_QUICK_BYTES, PlainRows, RowSpans, as_utf8, row_bytes};
 use super::timestamp::{self, TimestampText, all_written};
 use super::vector::{Block, MAX_STEP, OnBlocks, widest};
 use crate::decode::{Batch, EventType, Span};
@@ -216,18 +217,18 @@ impl OnBlocks for Rows<'_> {
             output,
             time,
         } = self;
-        for row in 0..batch.rows() {
-            let Some((time, time_len)) = time.render(batch.timestamps[row], batch.offsets[row])
-            else {
+        let instants = batch.timestamps.iter().zip(batch.offsets);
+        let heads = instants.zip(batch.event_types);
+        for (row, ((&timestamp, &offset), &kind)) in heads.enumerate() {
+            let Some((text, len)) = time.render(timestamp, offset) else {
                 return row;
             };
-            let kind = event_type(batch.event_types[row]);
             let first = if row == 0 { frame.first } else { frame.next };
             let head = Head {
                 first,
-                time,
-                time_len,
-                kind,
+                time: text,
+                time_len: len,
+                kind: event_type(kind),
             };
             let quick = match (&plain, &cells) {
                 (Some(plain), _) => {
@@ -237,7 +238,7 @@ impl OnBlocks for Rows<'_> {
                 (None, None) => None,
             };
             if quick.is_none() {
-                careful_row(output, head, &frame, batch, dictionaries, row);
+                careful_row(output, time, &frame, batch, dictionaries, row);
             }
         }
         batch.rows()
@@ -246,36 +247,41 @@ impl OnBlocks for Rows<'_> {
 
 /// What stands in front of a row's texts.
 #[derive(Clone, Copy)]
-struct Head<'a> {
+struct Head {
     first: &'static Piece,
-    time: &'a [u8; timestamp::ROOM],
+    time: [u8; timestamp::ROOM],
     time_len: usize,
     kind: &'static Piece,
 }
 
-impl Head<'_> {
+impl Head {
     /// Writes it, and gives the offset behind it.
     #[inline(always)]
-    fn copy(&self, out: &mut [u8]) -> Option<usize> {
+    fn copy(&self, out: &mut Writable<'_>) -> Option<usize> {
         let at = copy_piece(&self.first.0, self.first.1, out, 0)?;
-        let at = copy_piece(self.time, self.time_len, out, at)?;
+        let at = copy_piece(&self.time, self.time_len, out, at)?;
         copy_piece(&self.kind.0, self.kind.1, out, at)
     }
 }
 
-/// Writes any row.
+/// Writes any row whose time has a text.
 #[inline(never)]
 fn careful_row(
     output: &mut Output,
-    head: Head<'_>,
+    time: &mut TimestampText,
     frame: &Frame,
     batch: &Batch<'_>,
     dictionaries: &Dictionaries,
     row: usize,
 ) {
-    output.put(&head.first.0[..head.first.1]);
-    output.put(&head.time[..head.time_len]);
-    output.put(&head.kind.0[..head.kind.1]);
+    let first = if row == 0 { frame.first } else { frame.next };
+    output.put(&first.0[..first.1]);
+    // Not handed over by the caller, who then had it in memory for every row.
+    if let Some((text, len)) = time.render(batch.timestamps[row], batch.offsets[row]) {
+        output.put(&text[..len]);
+    }
+    let kind = event_type(batch.event_types[row]);
+    output.put(&kind.0[..kind.1]);
     for (column, key) in KEYS.iter().enumerate() {
         output.put(&key.0[..key.1 - 1]);
         match dictionaries.get(batch, column, row) {
@@ -292,23 +298,24 @@ fn careful_row(
 #[inline(always)]
 fn quick_row<B: Block>(
     output: &mut Output,
-    head: Head<'_>,
+    head: Head,
     frame: &Frame,
     bytes: &[u8],
     spans: &RowSpans,
 ) -> Option<()> {
-    let text_bytes = text_bytes(spans);
+    let text_bytes = row_bytes(spans);
     if text_bytes > MAX_QUICK_BYTES {
         return None;
     }
-    let out = output.room(FIXED_ROOM + text_bytes);
-    let mut seen = Seen::<B>::nothing();
+    let bytes = Readable::new(bytes)?;
+    let out = &mut Writable::new(output.room(FIXED_ROOM + text_bytes))?;
+    let mut seen = Seen::default();
     let mut at = head.copy(out)?;
     for (column, &span) in spans.iter().enumerate() {
-        at = plain_value(bytes, span, column, out, at, &mut seen)?;
+        at = plain_value::<B>(bytes, span, column, out, at, &mut seen)?;
     }
     at = copy_piece(frame.last, frame.last_len, out, at)?;
-    if !seen.may_stay(out.get(..at)?) {
+    if !seen.may_stay(out.written(at)?) {
         return None;
     }
     output.advance(at);
@@ -319,7 +326,7 @@ fn quick_row<B: Block>(
 #[inline(always)]
 fn quick_columns<B: Block>(
     output: &mut Output,
-    head: Head<'_>,
+    head: Head,
     frame: &Frame,
     sources: &[Source<'_, CELL_ROOM>; TEXT_COLUMNS.len()],
     row: usize,
@@ -328,8 +335,9 @@ fn quick_columns<B: Block>(
     if text_bytes > MAX_QUICK_BYTES {
         return None;
     }
-    let out = output.room(FIXED_ROOM + text_bytes + TEXT_COLUMNS.len() * CELL_ROOM);
-    let mut seen = Seen::<B>::nothing();
+    let room = FIXED_ROOM + text_bytes + TEXT_COLUMNS.len() * CELL_ROOM;
+    let out = &mut Writable::new(output.room(room))?;
+    let mut seen = Seen::default();
     let mut at = head.copy(out)?;
     for (column, source) in sources.iter().enumerate() {
         match *source {
@@ -351,12 +359,12 @@ fn quick_columns<B: Block>(
                 stride,
             } => {
                 let span = spans[row * stride];
-                at = plain_value(bytes, span, column, out, at, &mut seen)?;
+                at = plain_value::<B>(Readable::new(bytes)?, span, column, out, at, &mut seen)?;
             }
         }
     }
     at = copy_piece(frame.last, frame.last_len, out, at)?;
-    if !seen.may_stay(out.get(..at)?) {
+    if !seen.may_stay(out.written(at)?) {
         return None;
     }
     output.advance(at);
@@ -366,18 +374,18 @@ fn quick_columns<B: Block>(
 /// Copies a text with its key; one that needs escapes is seen. `None` where `event_data` is not JSON on one line.
 #[inline(always)]
 fn plain_value<B: Block>(
-    bytes: &[u8],
+    bytes: Readable<'_>,
     span: Span,
     column: usize,
-    out: &mut [u8],
+    out: &mut Writable<'_>,
     mut at: usize,
-    seen: &mut Seen<B>,
+    seen: &mut Seen,
 ) -> Option<usize> {
     if span.len == 0 {
         return copy_piece(&NULLS[column].0, NULLS[column].1, out, at);
     }
     if column == EVENT_DATA {
-        let LineBreaks::None = json_text::check(span.of(bytes))? else {
+        let LineBreaks::None = json_text::check(span.of(bytes.bytes()))? else {
             return None;
         };
         at = copy_piece(&EVENT_DATA_KEY.0, EVENT_DATA_KEY.1, out, at)?;
@@ -385,7 +393,7 @@ fn plain_value<B: Block>(
     }
     at = copy_piece(&KEYS[column].0, KEYS[column].1, out, at)?;
     at = copy_text::<NeedsEscape, B>(bytes, span, out, at, seen)?;
-    *out.get_mut(at)? = b'"';
+    out.put(b"\"", at)?;
     Some(at + 1)
 }
 

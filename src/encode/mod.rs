@@ -15,6 +15,7 @@ mod copy;
 mod csv;
 mod json;
 mod json_text;
+mod margin;
 mod output;
 mod parquet;
 mod rows;

@@ -55,6 +55,13 @@ pub(super) fn text_bytes(spans: &RowSpans) -> usize {
     spans.iter().map(|span| span.len as usize).sum()
 }
 
+/// How many bytes the texts of a row have, with those between them: where they lie one behind the other, as rows of a wire do.
+#[inline(always)]
+pub(super) fn row_bytes(spans: &RowSpans) -> usize {
+    let [first, .., last] = spans;
+    (last.start.wrapping_sub(first.start) as usize).saturating_add(last.len as usize)
+}
+
 /// The distinct entries of a batch's dictionary columns, each rendered once.
 #[derive(Debug, Default)]
 pub(super) struct Dictionaries {

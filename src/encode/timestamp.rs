@@ -41,14 +41,15 @@ const MILLISECONDS: [[u8; 4]; 1000] = {
 pub(super) struct TimestampText {
     /// Whether the offset zero is written `Z`.
     utc: bool,
-    /// The text: date, time, milliseconds where not zero, zone.
-    text: [u8; ROOM],
+    /// Date, hour and minute, up to the colon in front of the second.
+    text: [u8; 16],
     /// The minute and the day that the text is of: their first milliseconds, local time.
     minute_start: i64,
     day_start: i64,
     /// In minutes, once there was one.
     offset: Option<i16>,
-    zone: [u8; 6],
+    /// Up to six letters, and behind them nothing.
+    zone: [u8; 8],
     zone_len: usize,
 }
 
@@ -56,11 +57,11 @@ impl TimestampText {
     pub(super) fn new(utc: bool) -> Self {
         Self {
             utc,
-            text: *b"1970-01-01T00:00:00             ",
+            text: *b"1970-01-01T00:00",
             minute_start: 0,
             day_start: 0,
             offset: None,
-            zone: [0; 6],
+            zone: [0; 8],
             zone_len: 0,
         }
     }
@@ -69,7 +70,7 @@ impl TimestampText {
     /// 1970-01-01T00:00:00Z, `offset` is in minutes east of UTC. `None` where RFC 3339 has no text for it: the local
     /// year is not one of 0000 to 9999, or the offset is a day or more.
     #[inline(always)]
-    pub(super) fn render(&mut self, ms: i64, offset: i16) -> Option<(&[u8; ROOM], usize)> {
+    pub(super) fn render(&mut self, ms: i64, offset: i16) -> Option<([u8; ROOM], usize)> {
         let local = ms.checked_add(i64::from(offset) * MS_A_MINUTE)?;
         if self.offset != Some(offset) {
             self.render_zone(offset)?;
@@ -80,16 +81,22 @@ impl TimestampText {
             ms_of_minute = (local - self.minute_start) as u64;
         }
         let ms_of_minute = ms_of_minute as u32;
-        let second = DIGITS[(ms_of_minute / 1000) as usize];
-        self.text[17..19].copy_from_slice(&second);
-        let mut len = 19;
+        let second = u64::from(u16::from_le_bytes(DIGITS[(ms_of_minute / 1000) as usize]));
+        let zone = u64::from_le_bytes(self.zone);
+        // In registers: what is written to memory in pieces cannot be read from there at once as a whole.
+        let colon = u64::from(b':') | second << 8;
         let millisecond = ms_of_minute % 1000;
-        if millisecond != 0 {
-            self.text[19..23].copy_from_slice(&MILLISECONDS[millisecond as usize]);
-            len = 23;
-        }
-        self.text[len..len + 6].copy_from_slice(&self.zone);
-        Some((&self.text, len + self.zone_len))
+        let (low, high, len) = if millisecond == 0 {
+            (colon | zone << 24, zone >> 40, 19)
+        } else {
+            let point = u64::from(u32::from_le_bytes(MILLISECONDS[millisecond as usize]));
+            (colon | point << 24 | zone << 56, zone >> 8, 23)
+        };
+        let mut text = [0; ROOM];
+        text[..16].copy_from_slice(&self.text);
+        text[16..24].copy_from_slice(&low.to_le_bytes());
+        text[24..].copy_from_slice(&high.to_le_bytes());
+        Some((text, len + self.zone_len))
     }
 
     #[inline(never)]
@@ -100,7 +107,7 @@ impl TimestampText {
         let minute = (local - self.day_start) / MS_A_MINUTE;
         let [h0, h1] = DIGITS[minute as usize / 60];
         let [m0, m1] = DIGITS[minute as usize % 60];
-        self.text[11..17].copy_from_slice(&[h0, h1, b':', m0, m1, b':']);
+        self.text[11..].copy_from_slice(&[h0, h1, b':', m0, m1]);
         self.minute_start = self.day_start + minute * MS_A_MINUTE;
         Some(())
     }
@@ -113,13 +120,14 @@ impl TimestampText {
         }
         self.offset = Some(offset);
         if offset == 0 && self.utc {
-            self.zone[0] = b'Z';
+            self.zone = [b'Z', 0, 0, 0, 0, 0, 0, 0];
             self.zone_len = 1;
             return Some(());
         }
         let [h0, h1] = DIGITS[minutes / 60];
         let [m0, m1] = DIGITS[minutes % 60];
-        self.zone = [if offset < 0 { b'-' } else { b'+' }, h0, h1, b':', m0, m1];
+        let sign = if offset < 0 { b'-' } else { b'+' };
+        self.zone = [sign, h0, h1, b':', m0, m1, 0, 0];
         self.zone_len = 6;
         Some(())
     }

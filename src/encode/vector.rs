@@ -12,11 +12,32 @@ pub(super) trait Block: Copy {
     /// How many.
     const STEP: usize;
 
-    /// The first bytes of these, if there are so many.
-    fn load(bytes: &[u8]) -> Option<Self>;
+    /// The bytes from there on.
+    ///
+    /// # Safety
+    ///
+    /// There have to be so many.
+    #[allow(unsafe_code)]
+    unsafe fn read(from: *const u8) -> Self;
 
-    /// Writes the bytes over the first ones of `out`. `None` where it has not so many.
-    fn store(self, out: &mut [u8]) -> Option<()>;
+    /// Writes the bytes from there on.
+    ///
+    /// # Safety
+    ///
+    /// There has to be room for so many.
+    #[allow(unsafe_code)]
+    unsafe fn write(self, to: *mut u8);
+
+    /// The first bytes of a slice, if it has so many.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    fn first(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() < Self::STEP {
+            return None;
+        }
+        // SAFETY: there are so many.
+        Some(unsafe { Self::read(bytes.as_ptr()) })
+    }
 
     fn zero() -> Self;
 
@@ -29,29 +50,11 @@ pub(super) trait Block: Copy {
 
     fn or(self, other: Self) -> Self;
 
-    fn and(self, other: Self) -> Self;
-
     /// The highest bit of each byte, that of the first byte lowest.
     fn high_bits(self) -> u32;
 
-    /// Ones for the first so many bytes. `None` where there are not so many.
-    #[inline(always)]
-    fn first(bytes: usize) -> Option<Self> {
-        /// Any block that starts in it has ones up to the middle.
-        const WINDOW: [u8; 2 * MAX_STEP] = {
-            let mut window = [0; 2 * MAX_STEP];
-            let mut i = 0;
-            while i < MAX_STEP {
-                window[i] = 0xff;
-                i += 1;
-            }
-            window
-        };
-        if bytes > Self::STEP {
-            return None;
-        }
-        Self::load(&WINDOW[MAX_STEP - bytes..])
-    }
+    /// Eight bytes, those twice whose bit is set in `which`, that of the first byte lowest; and behind them anything.
+    fn double(eight: [u8; 8], which: u8) -> [u8; 16];
 }
 
 /// Four bytes of ASCII that differ in their lowest four bits.
@@ -84,6 +87,32 @@ impl Four {
     }
 }
 
+/// For each choice of eight bytes, which byte stands where when those are written twice.
+const DOUBLED: [[u8; 16]; 256] = {
+    let mut table = [[0; 16]; 256];
+    let mut which = 0;
+    while which < 256 {
+        let (mut from, mut to) = (0, 0);
+        while from < 8 {
+            table[which][to] = from;
+            to += 1;
+            if which >> from & 1 == 1 {
+                table[which][to] = from;
+                to += 1;
+            }
+            from += 1;
+        }
+        which += 1;
+    }
+    table
+};
+
+/// As [`Block::double`], byte by byte.
+#[inline]
+fn double_each(eight: [u8; 8], which: u8) -> [u8; 16] {
+    DOUBLED[usize::from(which)].map(|from| eight[usize::from(from)])
+}
+
 #[cfg(test)]
 thread_local! {
     /// Whether this thread's work is done on the smallest blocks: as on a processor that has no others.
@@ -113,19 +142,19 @@ pub(super) trait OnBlocks {
 }
 
 // Compilers don't reliably make vector instructions of the loops over arrays below: with them a row of NDJSON took 457 ns,
-// with the intrinsics 139 (benches/encode.rs, page views). Reading and writing is through references to whole blocks only.
+// with the intrinsics 139 (benches/encode.rs, page views).
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod imp {
     use std::arch::x86_64::{
-        __m128i, __m256i, _mm_and_si128, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8,
-        _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8, _mm_setzero_si128, _mm_storeu_si128,
-        _mm256_and_si256, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8,
+        __m128i, __m256i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8,
+        _mm_or_si128, _mm_set1_epi8, _mm_set1_epi64x, _mm_setzero_si128, _mm_shuffle_epi8,
+        _mm_storeu_si128, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8,
         _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8, _mm256_setzero_si256,
         _mm256_shuffle_epi8, _mm256_storeu_si256,
     };
 
-    use super::{Block, Four, MAX_STEP, OnBlocks, STEP};
+    use super::{Block, DOUBLED, Four, MAX_STEP, OnBlocks, STEP, double_each};
 
     /// Does work on the largest blocks that the processor has.
     #[inline]
@@ -155,18 +184,15 @@ mod imp {
         const STEP: usize = STEP;
 
         #[inline(always)]
-        fn load(bytes: &[u8]) -> Option<Self> {
-            let bytes: &[u8; STEP] = bytes.first_chunk()?;
-            // SAFETY: every x86-64 has SSE2, and the reference is to 16 bytes, which need not be aligned.
-            Some(Self(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }))
+        unsafe fn read(from: *const u8) -> Self {
+            // SAFETY: every x86-64 has SSE2, and 16 bytes are there, which need not be aligned.
+            Self(unsafe { _mm_loadu_si128(from.cast()) })
         }
 
         #[inline(always)]
-        fn store(self, out: &mut [u8]) -> Option<()> {
-            let out: &mut [u8; STEP] = out.first_chunk_mut()?;
-            // SAFETY: every x86-64 has SSE2, and the reference is to 16 bytes, which need not be aligned.
-            unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), self.0) };
-            Some(())
+        unsafe fn write(self, to: *mut u8) {
+            // SAFETY: every x86-64 has SSE2, and there is room for 16 bytes, which need not be aligned.
+            unsafe { _mm_storeu_si128(to.cast(), self.0) };
         }
 
         #[inline(always)]
@@ -201,15 +227,14 @@ mod imp {
         }
 
         #[inline(always)]
-        fn and(self, other: Self) -> Self {
-            // SAFETY: every x86-64 has SSE2.
-            Self(unsafe { _mm_and_si128(self.0, other.0) })
-        }
-
-        #[inline(always)]
         fn high_bits(self) -> u32 {
             // SAFETY: every x86-64 has SSE2.
             unsafe { _mm_movemask_epi8(self.0) as u32 }
+        }
+
+        #[inline(always)]
+        fn double(eight: [u8; 8], which: u8) -> [u8; 16] {
+            double_each(eight, which)
         }
     }
 
@@ -221,18 +246,15 @@ mod imp {
         const STEP: usize = MAX_STEP;
 
         #[inline(always)]
-        fn load(bytes: &[u8]) -> Option<Self> {
-            let bytes: &[u8; MAX_STEP] = bytes.first_chunk()?;
-            // SAFETY: see the type, and the reference is to 32 bytes, which need not be aligned.
-            Some(Self(unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }))
+        unsafe fn read(from: *const u8) -> Self {
+            // SAFETY: see the type, and 32 bytes are there, which need not be aligned.
+            Self(unsafe { _mm256_loadu_si256(from.cast()) })
         }
 
         #[inline(always)]
-        fn store(self, out: &mut [u8]) -> Option<()> {
-            let out: &mut [u8; MAX_STEP] = out.first_chunk_mut()?;
-            // SAFETY: see the type, and the reference is to 32 bytes, which need not be aligned.
-            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), self.0) };
-            Some(())
+        unsafe fn write(self, to: *mut u8) {
+            // SAFETY: see the type, and there is room for 32 bytes, which need not be aligned.
+            unsafe { _mm256_storeu_si256(to.cast(), self.0) };
         }
 
         #[inline(always)]
@@ -278,22 +300,30 @@ mod imp {
         }
 
         #[inline(always)]
-        fn and(self, other: Self) -> Self {
-            // SAFETY: see the type.
-            Self(unsafe { _mm256_and_si256(self.0, other.0) })
-        }
-
-        #[inline(always)]
         fn high_bits(self) -> u32 {
             // SAFETY: see the type.
             unsafe { _mm256_movemask_epi8(self.0) as u32 }
+        }
+
+        #[inline(always)]
+        fn double(eight: [u8; 8], which: u8) -> [u8; 16] {
+            let places = &DOUBLED[usize::from(which)];
+            let mut out = [0; 16];
+            // SAFETY: see the type, and both arrays have 16 bytes, which need not be aligned.
+            unsafe {
+                let eight = _mm_set1_epi64x(i64::from_le_bytes(eight));
+                let places = _mm_loadu_si128(places.as_ptr().cast());
+                _mm_storeu_si128(out.as_mut_ptr().cast(), _mm_shuffle_epi8(eight, places));
+            }
+            out
         }
     }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
+#[allow(unsafe_code)]
 mod imp {
-    use super::{Block, Four, OnBlocks, STEP};
+    use super::{Block, Four, OnBlocks, STEP, double_each};
 
     /// Does work on the largest blocks that there are.
     #[inline]
@@ -309,14 +339,15 @@ mod imp {
         const STEP: usize = STEP;
 
         #[inline(always)]
-        fn load(bytes: &[u8]) -> Option<Self> {
-            bytes.first_chunk().copied().map(Self)
+        unsafe fn read(from: *const u8) -> Self {
+            // SAFETY: so many bytes are there, and bytes are always aligned.
+            Self(unsafe { *from.cast() })
         }
 
         #[inline(always)]
-        fn store(self, out: &mut [u8]) -> Option<()> {
-            *out.first_chunk_mut()? = self.0;
-            Some(())
+        unsafe fn write(self, to: *mut u8) {
+            // SAFETY: there is room for so many bytes, and bytes are always aligned.
+            unsafe { *to.cast() = self.0 };
         }
 
         #[inline(always)]
@@ -348,14 +379,14 @@ mod imp {
         }
 
         #[inline(always)]
-        fn and(self, other: Self) -> Self {
-            Self(std::array::from_fn(|i| self.0[i] & other.0[i]))
-        }
-
-        #[inline(always)]
         fn high_bits(self) -> u32 {
             let bit = |(i, byte): (usize, &u8)| u32::from(byte >> 7) << i;
             self.0.iter().enumerate().map(bit).sum()
+        }
+
+        #[inline(always)]
+        fn double(eight: [u8; 8], which: u8) -> [u8; 16] {
+            double_each(eight, which)
         }
     }
 }
@@ -365,6 +396,7 @@ mod tests {
     #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
     use super::*;
+    use crate::encode::margin::Readable;
 
     /// What a block is held to: the same of each byte alone.
     struct Check;
@@ -384,7 +416,7 @@ mod tests {
         for first in 0..=u8::MAX {
             let bytes: [u8; MAX_STEP] =
                 std::array::from_fn(|i| first.wrapping_add((i as u8).wrapping_mul(17)));
-            let block = B::load(&bytes).unwrap();
+            let block: B = Readable::new(&bytes).unwrap().block(0).unwrap();
             let bits = |holds: &dyn Fn(u8) -> bool| {
                 (0..B::STEP)
                     .map(|i| u32::from(holds(bytes[i])) << i)
@@ -396,27 +428,19 @@ mod tests {
                 assert_eq!(block.at_most(byte).high_bits(), bits(&|own| own <= byte));
                 let both = block.equals(byte).or(block.at_most(0x1f));
                 assert_eq!(both.high_bits(), bits(&|own| own == byte || own <= 0x1f));
-                let both = block.at_most(byte).and(block.at_most(0x20));
-                assert_eq!(both.high_bits(), bits(&|own| own <= byte && own <= 0x20));
             }
             for four in [*b",\"\n\r", *b"abcd", [0, 1, 0x7e, 0x7f]] {
                 let any = block.any_of(&Four::of(four)).high_bits();
                 assert_eq!(any, bits(&|own| four.contains(&own)), "{four:?}");
             }
             assert_eq!(B::zero().high_bits(), 0);
-            let mut out = [0xaa; MAX_STEP + 1];
-            block.store(&mut out).unwrap();
-            assert_eq!(out[..B::STEP], bytes[..B::STEP]);
-            assert!(out[B::STEP..].iter().all(|&byte| byte == 0xaa));
+            let eight = std::array::from_fn(|i| b'a' + i as u8);
+            let twice = |i: usize| 1 + usize::from(first >> i & 1);
+            let doubled: Vec<u8> = (0..8)
+                .flat_map(|i| std::iter::repeat_n(eight[i], twice(i)))
+                .collect();
+            assert_eq!(B::double(eight, first)[..doubled.len()], doubled);
         }
-        for count in 0..=B::STEP {
-            let ones = (0..count).map(|i| 1 << i).sum::<u32>();
-            assert_eq!(B::first(count).unwrap().high_bits(), ones);
-        }
-        assert!(B::first(B::STEP + 1).is_none());
-        let short = &mut [0; MAX_STEP][..B::STEP - 1];
-        assert!(B::load(short).is_none());
-        assert!(B::zero().store(short).is_none());
     }
 
     #[test]

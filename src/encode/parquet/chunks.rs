@@ -3,6 +3,8 @@
 //! Values go from the wire straight into the page that will hold them. A page ends, a dictionary is given up and a
 //! row group is counted by the rows themselves, never by how they arrived.
 
+use std::ops::Range;
+
 use parquet::basic::Encoding;
 use parquet::data_type::ByteArray;
 use parquet::errors::Result;
@@ -182,16 +184,27 @@ impl TextChunk {
         &mut self.pages
     }
 
-    /// Adds texts that lie in `bytes`.
+    /// Adds texts that lie in `bytes`, so many, each at its span.
     pub(super) fn extend(
         &mut self,
         bytes: &[u8],
-        spans: impl IntoIterator<Item = Span>,
+        count: usize,
+        span: impl Fn(usize) -> Span,
         compressor: &Compressor,
     ) {
-        let look_up = |dictionary: &mut Dictionary, span| dictionary.code(bytes, span);
-        let text = |span: Span| span.of(bytes);
-        self.extend_with(spans.into_iter(), text, look_up, compressor);
+        let mut done = 0;
+        while done < count {
+            let next = done..count.min(done + self.most_next());
+            let (present, rows) = if self.in_dictionary {
+                let look_up =
+                    |dictionary: &mut Dictionary, text| dictionary.code(bytes, span(text));
+                self.take_codes(next, &span, look_up)
+            } else {
+                self.take_plain(next.map(|text| span(text).of(bytes)))
+            };
+            self.took(present, rows, compressor);
+            done += rows;
+        }
     }
 
     /// Adds texts that come as codes into distinct ones; each of these is looked up once.
@@ -208,51 +221,30 @@ impl TextChunk {
             0 => ABSENT,
             _ => UNKNOWN,
         }));
-        let text = |code: u32| entries[code as usize].of(bytes);
         let mut rest = codes;
         while self.in_dictionary && !rest.is_empty() {
             let next = &rest[..self.most_next().min(rest.len())];
             let (present, rows) = match self.take_known(next, &known) {
                 Some(present) => (present, next.len()),
                 None => {
-                    let look_up = |dictionary: &mut Dictionary, code: u32| {
-                        let place = &mut known[code as usize];
+                    let look_up = |dictionary: &mut Dictionary, text: usize| {
+                        let code = next[text] as usize;
+                        let place = &mut known[code];
                         if *place == UNKNOWN {
-                            *place = dictionary.code(bytes, entries[code as usize]);
+                            *place = dictionary.code(bytes, entries[code]);
                         }
                         *place
                     };
-                    self.take_codes(next.iter().copied(), text, look_up)
+                    let span = |text: usize| entries[next[text] as usize];
+                    self.take_codes(0..next.len(), span, look_up)
                 }
             };
             self.took(present, rows, compressor);
             rest = &rest[rows..];
         }
         self.known = known;
-        let spans = rest.iter().map(|&code| entries[code as usize]);
-        self.extend(bytes, spans, compressor);
-    }
-
-    /// Adds texts, 64 at a time at most, so that whether they are there makes one word.
-    fn extend_with<'a, T: Copy>(
-        &mut self,
-        mut texts: impl Iterator<Item = T>,
-        text: impl Fn(T) -> &'a [u8],
-        mut look_up: impl FnMut(&mut Dictionary, T) -> u32,
-        compressor: &Compressor,
-    ) {
-        loop {
-            let most = self.most_next();
-            let (present, rows) = if self.in_dictionary {
-                self.take_codes(texts.by_ref().take(most), &text, &mut look_up)
-            } else {
-                self.take_plain(texts.by_ref().take(most).map(&text))
-            };
-            if rows == 0 {
-                return;
-            }
-            self.took(present, rows, compressor);
-        }
+        let span = |text: usize| entries[rest[text] as usize];
+        self.extend(bytes, rest.len(), span, compressor);
     }
 
     /// How many rows there is room for in the last word of those that say what is there, and in the page.
@@ -305,26 +297,32 @@ impl TextChunk {
         Some(present)
     }
 
-    /// Looks texts up until the dictionary is full. Gives a bit for each that is there, and how many rows were taken.
+    /// Looks 64 texts up at most, until the dictionary is full. Gives a bit for each that is there, and how many rows were taken.
     #[inline]
-    fn take_codes<'a, T: Copy>(
+    fn take_codes(
         &mut self,
-        texts: impl Iterator<Item = T>,
-        text: impl Fn(T) -> &'a [u8],
-        mut look_up: impl FnMut(&mut Dictionary, T) -> u32,
+        texts: Range<usize>,
+        span: impl Fn(usize) -> Span,
+        mut look_up: impl FnMut(&mut Dictionary, usize) -> u32,
     ) -> (u64, usize) {
-        let (mut present, mut rows) = (0, 0);
-        for item in texts {
-            if !text(item).is_empty() {
-                present |= 1 << rows;
-                let known = self.dictionary.len();
-                let code = look_up(&mut self.dictionary, item);
-                self.codes.push(code);
-                if self.dictionary.len() != known && self.dictionary_full() {
-                    return (present, rows + 1);
-                }
+        // First which are there, without a branch: a processor guesses that wrongly.
+        let (first, rows) = (texts.start, texts.len());
+        let mut there = [0; 64];
+        let (mut present, mut taken) = (0, 0);
+        for row in 0..rows {
+            let is_there = span(first + row).len > 0;
+            // Written over by the next one where there is no text.
+            there[taken % 64] = row;
+            taken += usize::from(is_there);
+            present |= u64::from(is_there) << row;
+        }
+        for &row in &there[..taken] {
+            let known = self.dictionary.len();
+            let code = look_up(&mut self.dictionary, first + row);
+            self.codes.push(code);
+            if self.dictionary.len() != known && self.dictionary_full() {
+                return (present & u64::MAX >> (63 - row), row + 1);
             }
-            rows += 1;
         }
         (present, rows)
     }

@@ -1,5 +1,7 @@
-//! The compression of pages, on a thread of its own: while it works, the next pages are put together.
+//! The compression of pages, on a thread of its own: while it works, the next pages are put together. A file that has small pages only
+//! needs none: going to a thread and back takes longer than compressing them.
 
+use std::cell::RefCell;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
@@ -26,17 +28,32 @@ const MAX_KEPT_BYTES: usize = 8 << 20;
 const SPARE_BUFFERS: usize = 16;
 const MAX_SPARE_BYTES: usize = 768 << 10;
 
+/// The first page of more bytes starts the thread, and is the first one that it takes.
+const SMALL_PAGE_BYTES: usize = 16 << 10;
+
 /// Compresses pages in the order in which they are handed over. Holds [`WAITING_BYTES`] of them, the compressed bytes of the
 /// largest one, and spare buffers ([`SPARE_BUFFERS`] of [`MAX_SPARE_BYTES`]). Its thread ends once this is dropped.
 #[derive(Debug)]
 pub(super) struct Compressor {
-    pages: Sender<Job>,
+    place: RefCell<Place>,
     shared: Arc<Shared>,
 }
 
-/// A page that is not yet compressed.
+/// Where pages are compressed.
 #[derive(Debug)]
-pub(super) struct Compressed(Receiver<std::io::Result<Bytes>>);
+enum Place {
+    Here(Worker),
+    Thread(Sender<Job>),
+    /// The thread could not be started.
+    Nowhere,
+}
+
+/// A page that is compressed, or will be.
+#[derive(Debug)]
+pub(super) enum Compressed {
+    Done(std::io::Result<Bytes>),
+    Due(Receiver<std::io::Result<Bytes>>),
+}
 
 struct Job {
     page: Vec<u8>,
@@ -60,11 +77,9 @@ struct State {
 }
 
 impl Compressor {
-    /// Starts the thread.
-    ///
     /// # Errors
     ///
-    /// It cannot be started, or there is no memory for ZSTD.
+    /// There is no memory for ZSTD.
     pub(super) fn new(compression: Compression) -> Result<Self> {
         let codec = match compression {
             Compression::Zstd => {
@@ -75,21 +90,41 @@ impl Compressor {
             Compression::Snappy => Codec::Snappy(Box::new(snap::raw::Encoder::new())),
             Compression::None => Codec::None,
         };
-        let (pages, jobs) = channel();
         let shared = Arc::new(Shared::default());
-        let thread = Thread {
+        let worker = Worker {
             shared: Arc::clone(&shared),
             codec,
             compressed: Vec::new(),
         };
-        std::thread::Builder::new()
-            .name("pages".into())
-            .spawn(move || thread.run(&jobs))?;
-        Ok(Self { pages, shared })
+        let place = RefCell::new(Place::Here(worker));
+        Ok(Self { place, shared })
     }
 
-    /// Hands a page over, what stands behind `from`; waits while too much is waiting already.
+    /// Has a page compressed, what stands behind `from`.
     pub(super) fn compress(&self, page: Vec<u8>, from: usize) -> Compressed {
+        let mut place = self.place.borrow_mut();
+        if let Place::Here(worker) = &mut *place
+            && page.len() <= SMALL_PAGE_BYTES
+        {
+            let compressed = worker.compress(&page[from..]);
+            self.shared.lock().give_back(page);
+            return Compressed::Done(compressed);
+        }
+        *place = match std::mem::replace(&mut *place, Place::Nowhere) {
+            Place::Here(worker) => match worker.start() {
+                Ok(pages) => Place::Thread(pages),
+                Err(error) => return Compressed::Done(Err(error)),
+            },
+            place => place,
+        };
+        match &*place {
+            Place::Thread(pages) => self.hand_over(pages, page, from),
+            _ => Compressed::Done(Err(std::io::Error::other("there is no thread"))),
+        }
+    }
+
+    /// Hands a page over to the thread; waits while too much is waiting already.
+    fn hand_over(&self, pages: &Sender<Job>, page: Vec<u8>, from: usize) -> Compressed {
         let mut state = self.shared.lock();
         while state.waiting_bytes > 0
             && state.waiting_bytes + page.len() > WAITING_BYTES
@@ -105,8 +140,8 @@ impl Compressor {
         drop(state);
         let (done, compressed) = sync_channel(1);
         // A thread that is gone drops `done`, and whoever asks for the page learns of it.
-        let _ = self.pages.send(Job { page, from, done });
-        Compressed(compressed)
+        let _ = pages.send(Job { page, from, done });
+        Compressed::Due(compressed)
     }
 
     /// An empty buffer for a page.
@@ -120,13 +155,25 @@ impl Compressed {
     ///
     /// # Errors
     ///
-    /// The codec's own, or that the thread is gone.
+    /// The codec's own, or that there is no thread, or none any more.
     pub(super) fn wait(self) -> Result<Bytes> {
-        let compressed = self.0.recv();
-        let compressed = compressed.map_err(|_| {
-            ParquetError::General("the thread that compresses pages is gone".to_owned())
-        })?;
+        let compressed = match self {
+            Self::Done(compressed) => compressed,
+            Self::Due(compressed) => compressed.recv().map_err(|_| {
+                ParquetError::General("the thread that compresses pages is gone".to_owned())
+            })?,
+        };
         Ok(compressed?)
+    }
+}
+
+impl State {
+    /// Keeps a page's buffer, empty, for another one.
+    fn give_back(&mut self, mut page: Vec<u8>) {
+        if self.spare.len() < SPARE_BUFFERS && page.capacity() <= MAX_SPARE_BYTES {
+            page.clear();
+            self.spare.push(page);
+        }
     }
 }
 
@@ -136,7 +183,9 @@ impl Shared {
     }
 }
 
-struct Thread {
+/// Compresses pages.
+#[derive(Debug)]
+struct Worker {
     shared: Arc<Shared>,
     codec: Codec,
     compressed: Vec<u8>,
@@ -149,22 +198,29 @@ enum Codec {
     None,
 }
 
-impl Thread {
+impl std::fmt::Debug for Codec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Codec")
+    }
+}
+
+impl Worker {
+    /// Goes to a thread of its own, which takes pages there.
+    fn start(self) -> std::io::Result<Sender<Job>> {
+        let (pages, jobs) = channel();
+        std::thread::Builder::new()
+            .name("pages".into())
+            .spawn(move || self.run(&jobs))?;
+        Ok(pages)
+    }
+
     fn run(mut self, jobs: &Receiver<Job>) {
-        while let Ok(Job {
-            mut page,
-            from,
-            done,
-        }) = jobs.recv()
-        {
+        while let Ok(Job { page, from, done }) = jobs.recv() {
             // Whoever wanted it may be gone.
             let _ = done.send(self.compress(&page[from..]));
             let mut state = self.shared.lock();
             state.waiting_bytes -= page.len();
-            if state.spare.len() < SPARE_BUFFERS && page.capacity() <= MAX_SPARE_BYTES {
-                page.clear();
-                state.spare.push(page);
-            }
+            state.give_back(page);
             drop(state);
             self.shared.less_waits.notify_one();
         }
@@ -193,7 +249,7 @@ impl Thread {
     }
 }
 
-impl Drop for Thread {
+impl Drop for Worker {
     fn drop(&mut self) {
         self.shared.lock().stopped = true;
         self.shared.less_waits.notify_one();
@@ -227,16 +283,34 @@ mod tests {
     }
 
     #[test]
+    fn the_first_page_that_is_not_small_starts_the_thread_and_small_ones_follow_it_there() {
+        for compression in [Compression::Zstd, Compression::Snappy, Compression::None] {
+            let compressor = Compressor::new(compression).unwrap();
+            let small = || compressor.compress(vec![7; SMALL_PAGE_BYTES], 1);
+            let here = small();
+            assert!(matches!(here, Compressed::Done(_)));
+            let large = compressor.compress(vec![7; SMALL_PAGE_BYTES + 1], 0);
+            assert!(matches!(large, Compressed::Due(_)));
+            let there = small();
+            assert!(matches!(there, Compressed::Due(_)));
+            assert_eq!(here.wait().unwrap(), there.wait().unwrap());
+            large.wait().unwrap();
+        }
+    }
+
+    #[test]
     fn buffers_come_back_empty() {
         let compressor = Compressor::new(Compression::Zstd).unwrap();
         let mut buffer = compressor.buffer();
-        buffer.extend_from_slice(&[7; 1_000]);
+        buffer.extend_from_slice(&[7; SMALL_PAGE_BYTES + 1]);
         let (place, capacity) = (buffer.as_ptr(), buffer.capacity());
         compressor.compress(buffer, 0).wait().unwrap();
         // The second page is taken up only when the first one's buffer has been given back.
-        compressor.compress(Vec::new(), 0).wait().unwrap();
+        let second = vec![7; SMALL_PAGE_BYTES + 1];
+        compressor.compress(second, 0).wait().unwrap();
         let mut again = compressor.buffer();
-        if again.capacity() == 0 {
+        if again.as_ptr() != place {
+            // The second page's came back as well.
             again = compressor.buffer();
         }
         assert_eq!(

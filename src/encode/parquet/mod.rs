@@ -191,18 +191,18 @@ impl ParquetEncoder {
             }
         }
         if let Some((_, chunk)) = &mut self.event_types {
-            let event_types = batch.event_types[start..end].iter();
-            let spans = event_types.map(|event_type| match event_type {
+            let event_types = &batch.event_types[start..end];
+            let span = |row: usize| match event_types[row] {
                 EventType::Pageview => PAGEVIEW,
                 EventType::Event => EVENT,
-            });
-            chunk.extend(EVENT_TYPES, spans, compressor);
+            };
+            chunk.extend(EVENT_TYPES, event_types.len(), span, compressor);
         }
         if let Some(plain) = plain {
             for rows in plain.rows[start..end].chunks(TILE_ROWS) {
                 for &mut (_, column, ref mut chunk) in &mut self.text {
-                    let spans = rows.iter().map(|spans| spans[column]);
-                    chunk.extend(plain.bytes, spans, compressor);
+                    let span = |row: usize| rows[row][column];
+                    chunk.extend(plain.bytes, rows.len(), span, compressor);
                 }
             }
             return;
@@ -219,8 +219,8 @@ impl ParquetEncoder {
                     spans,
                     stride,
                 } => {
-                    let spans = spans.iter().step_by(stride).skip(start);
-                    chunk.extend(bytes, spans.take(end - start).copied(), compressor);
+                    let span = |row: usize| spans[(start + row) * stride];
+                    chunk.extend(bytes, end - start, span, compressor);
                 }
             }
         }

@@ -1,0 +1,330 @@
+//! The whole rows of a chunk, read in two lanes.
+//!
+//! Where a row's next text begins is known only when the length in front of it has been read, so one row behind the other is
+//! read mostly waiting. A second lane begins in the middle of the chunk, where it looks as if a row ended and another one
+//! began, and a processor works at the one while the other waits. Texts may hold such bytes, too: what the second lane has read
+//! counts only where the first one ends exactly where the second began.
+
+use super::row::{HEAD_BYTES, Head, MIN_ROW_BYTES, RowSpans, Stop, find_texts, is_marker};
+use super::{Batch, EventType, MAX_BATCH_BYTES, MAX_BATCH_ROWS, MAX_ROW_BYTES, Span, TextColumn};
+use crate::pushdown::columns::{ROW_END, TEXT_COLUMNS};
+
+/// Rows of a lane at most.
+const LANE_ROWS: usize = MAX_BATCH_ROWS / 2;
+
+/// Fewer bytes have no second lane.
+const MIN_TWO_LANES_BYTES: usize = 1 << 10;
+
+/// What comes before every row: timestamp and event id.
+pub(super) const NO_KEY: (i64, u64) = (i64::MIN, 0);
+
+/// The rows of two lanes, by column but for the spans: room for [`MAX_BATCH_ROWS`].
+#[derive(Debug)]
+pub(super) struct Rows {
+    timestamps: Vec<i64>,
+    event_ids: Vec<u64>,
+    offsets: Vec<i16>,
+    event_types: Vec<EventType>,
+    spans: Vec<RowSpans>,
+}
+
+/// Room for one row.
+type Slot<'a> = (
+    &'a mut RowSpans,
+    ((&'a mut i64, &'a mut u64), (&'a mut i16, &'a mut EventType)),
+);
+
+/// Some rows one behind the other, as a lane read them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    /// Where its rows are kept: the number of the first one.
+    first: usize,
+    pub(super) rows: usize,
+    /// How many of them are settled.
+    settled_rows: u64,
+    /// Offsets in the chunk: of what the spans count from, of the first row, and behind the last one.
+    base: usize,
+    pub(super) start: usize,
+    pub(super) end: usize,
+    /// Why it went no further, unless it is full or reached its end.
+    pub(super) stop: Option<Stop>,
+}
+
+impl Rows {
+    pub(super) fn new() -> Self {
+        Self {
+            timestamps: vec![0; MAX_BATCH_ROWS],
+            event_ids: vec![0; MAX_BATCH_ROWS],
+            offsets: vec![0; MAX_BATCH_ROWS],
+            event_types: vec![EventType::Pageview; MAX_BATCH_ROWS],
+            spans: vec![[Span::default(); TEXT_COLUMNS.len()]; MAX_BATCH_ROWS],
+        }
+    }
+
+    /// Reads the rows of `chunk` from `start` on that come behind `last_key`, until a lane is full, a row cannot be read, or one is
+    /// behind `last_instant`. Gives those in front, and those that the second lane read directly behind them.
+    pub(super) fn read(
+        &mut self,
+        chunk: &[u8],
+        start: usize,
+        last_key: (i64, u64),
+        last_instant: i64,
+    ) -> (Run, Option<Run>) {
+        let bytes = &chunk[start..];
+        let (near, far) = self.halves();
+        let mut first = Lane::new(bytes, 0, MAX_BATCH_BYTES, last_key, last_instant);
+        let Some(middle) = middle(bytes) else {
+            first.read(near);
+            return (first.run(0, start), None);
+        };
+        first.until = middle;
+        let mut second = Lane::new(bytes, middle, MAX_BATCH_BYTES, NO_KEY, last_instant);
+        let near = read_both(&mut first, near, &mut second, far);
+        if first.at > middle {
+            // No row began there.
+            first.until = MAX_BATCH_BYTES;
+            first.read(near);
+            return (first.run(0, start), None);
+        }
+        let meet = first.at == middle && second.rows > 0;
+        let behind = meet.then(|| second.run(LANE_ROWS, start));
+        (first.run(0, start), behind)
+    }
+
+    fn halves(
+        &mut self,
+    ) -> (
+        impl Iterator<Item = Slot<'_>>,
+        impl Iterator<Item = Slot<'_>>,
+    ) {
+        fn slots<'a>(
+            spans: &'a mut [RowSpans],
+            keys: (&'a mut [i64], &'a mut [u64]),
+            kinds: (&'a mut [i16], &'a mut [EventType]),
+        ) -> impl Iterator<Item = Slot<'a>> {
+            let keys = keys.0.iter_mut().zip(keys.1);
+            let kinds = kinds.0.iter_mut().zip(kinds.1);
+            spans.iter_mut().zip(keys.zip(kinds))
+        }
+        let timestamps = self.timestamps.split_at_mut(LANE_ROWS);
+        let event_ids = self.event_ids.split_at_mut(LANE_ROWS);
+        let offsets = self.offsets.split_at_mut(LANE_ROWS);
+        let event_types = self.event_types.split_at_mut(LANE_ROWS);
+        let spans = self.spans.split_at_mut(LANE_ROWS);
+        (
+            slots(
+                spans.0,
+                (timestamps.0, event_ids.0),
+                (offsets.0, event_types.0),
+            ),
+            slots(
+                spans.1,
+                (timestamps.1, event_ids.1),
+                (offsets.1, event_types.1),
+            ),
+        )
+    }
+
+    /// The key of a run's first row.
+    pub(super) fn first_key(&self, run: &Run) -> (i64, u64) {
+        (self.timestamps[run.first], self.event_ids[run.first])
+    }
+
+    /// The keys of a run's last row and of the one before it, as far as it has them.
+    pub(super) fn last_keys(&self, run: &Run) -> (Option<(i64, u64)>, Option<(i64, u64)>) {
+        let key = |back: usize| {
+            let row = run.first + run.rows.checked_sub(back)?;
+            Some((self.timestamps[row], self.event_ids[row]))
+        };
+        (key(1), key(2))
+    }
+
+    /// Where the first row that was read last has its end, if it has one, from that row's beginning on.
+    pub(super) fn tried_end(&self) -> usize {
+        let [.., last] = &self.spans[0];
+        (last.start + last.len) as usize
+    }
+
+    /// The rows of a run.
+    pub(super) fn batch<'a>(&'a self, run: &Run, chunk: &'a [u8]) -> Batch<'a> {
+        let rows = run.first..run.first + run.rows;
+        Batch {
+            timestamps: &self.timestamps[rows.clone()],
+            event_ids: &self.event_ids[rows.clone()],
+            offsets: &self.offsets[rows.clone()],
+            event_types: &self.event_types[rows.clone()],
+            settled_rows: run.settled_rows,
+            text: columns(&chunk[run.base..], &self.spans[rows]),
+        }
+    }
+
+    /// A single row whose texts lie elsewhere.
+    pub(super) fn alone<'a>(
+        &'a mut self,
+        head: Head,
+        bytes: &'a [u8],
+        spans: &'a RowSpans,
+    ) -> Batch<'a> {
+        self.timestamps[0] = head.timestamp;
+        self.event_ids[0] = head.event_id;
+        self.offsets[0] = head.offset;
+        self.event_types[0] = head.event_type();
+        Batch {
+            timestamps: &self.timestamps[..1],
+            event_ids: &self.event_ids[..1],
+            offsets: &self.offsets[..1],
+            event_types: &self.event_types[..1],
+            settled_rows: u64::from(head.settled()),
+            text: columns(bytes, std::slice::from_ref(spans)),
+        }
+    }
+}
+
+/// The rows' texts by column.
+fn columns<'a>(bytes: &'a [u8], rows: &'a [RowSpans]) -> [TextColumn<'a>; TEXT_COLUMNS.len()] {
+    let spans = rows.as_flattened();
+    std::array::from_fn(|column| TextColumn::Plain {
+        bytes,
+        spans: &spans[column..],
+        stride: TEXT_COLUMNS.len(),
+    })
+}
+
+/// Where a second lane may begin: so near that the first one comes there before it is full.
+fn middle(bytes: &[u8]) -> Option<usize> {
+    if bytes.len() < MIN_TWO_LANES_BYTES {
+        return None;
+    }
+    const MOST: usize = LANE_ROWS * MIN_ROW_BYTES;
+    let from = (bytes.len() / 2).min(MOST / 2);
+    let until = bytes.len().min(MOST);
+    let pairs = bytes[from..until].windows(2);
+    let end = pairs
+        .into_iter()
+        .position(|pair| pair[0] == ROW_END && is_marker(pair[1]))?;
+    Some(from + end + 1)
+}
+
+/// Reads row by row in turn, until one lane ends, and the first lane to its end. Gives the room that is left in it.
+#[inline(always)]
+fn read_both<'a, Near: Iterator<Item = Slot<'a>>>(
+    first: &mut Lane<'_>,
+    mut near: Near,
+    second: &mut Lane<'_>,
+    mut far: impl Iterator<Item = Slot<'a>>,
+) -> Near {
+    while first.step(&mut near) {
+        if !second.step(&mut far) {
+            while first.step(&mut near) {}
+            break;
+        }
+    }
+    near
+}
+
+/// Rows that are being read one behind the other.
+struct Lane<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    /// No row that begins from here on is read.
+    until: usize,
+    last_key: (i64, u64),
+    last_instant: i64,
+    start: usize,
+    rows: usize,
+    settled_rows: u64,
+    stop: Option<Stop>,
+}
+
+impl<'a> Lane<'a> {
+    fn new(
+        bytes: &'a [u8],
+        start: usize,
+        most_bytes: usize,
+        last_key: (i64, u64),
+        last_instant: i64,
+    ) -> Self {
+        Self {
+            bytes,
+            at: start,
+            until: start + most_bytes,
+            last_key,
+            last_instant,
+            start,
+            rows: 0,
+            settled_rows: 0,
+            stop: None,
+        }
+    }
+
+    fn run(&self, first: usize, base: usize) -> Run {
+        Run {
+            first,
+            rows: self.rows,
+            settled_rows: self.settled_rows,
+            base,
+            start: base + self.start,
+            end: base + self.at,
+            stop: self.stop,
+        }
+    }
+
+    fn read<'s>(&mut self, mut slots: impl Iterator<Item = Slot<'s>>) {
+        if self.stop.is_none() {
+            while self.step(&mut slots) {}
+        }
+    }
+
+    /// Reads the next row. Gives whether there was one to read.
+    #[inline(always)]
+    fn step<'s>(&mut self, slots: &mut impl Iterator<Item = Slot<'s>>) -> bool {
+        if self.at >= self.until {
+            return false;
+        }
+        let Some(slot) = slots.next() else {
+            return false;
+        };
+        match self.row(slot) {
+            Ok(()) => true,
+            Err(stop) => {
+                self.stop = Some(stop);
+                false
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn row(&mut self, slot: Slot<'_>) -> Result<(), Stop> {
+        let (spans, ((timestamp, event_id), (offset, event_type))) = slot;
+        let rest = &self.bytes[self.at..];
+        let Some(head) = rest.first_chunk::<HEAD_BYTES>() else {
+            return Err(match rest.first() {
+                Some(&byte) if !is_marker(byte) => Stop::NotARow,
+                _ => Stop::Short,
+            });
+        };
+        let head = Head::read(head);
+        if !is_marker(head.marker) {
+            return Err(Stop::NotARow);
+        }
+        if head.timestamp > self.last_instant {
+            return Err(Stop::Passed);
+        }
+        let end = find_texts(self.bytes, self.at + HEAD_BYTES, spans)?;
+        if end - self.at > MAX_ROW_BYTES {
+            return Err(Stop::TooLong);
+        }
+        if head.key() < self.last_key {
+            return Err(Stop::Order);
+        }
+        self.last_key = head.key();
+        self.settled_rows += u64::from(head.settled());
+        *timestamp = head.timestamp;
+        *event_id = head.event_id;
+        *offset = head.offset;
+        *event_type = head.event_type();
+        self.rows += 1;
+        self.at = end;
+        Ok(())
+    }
+}
