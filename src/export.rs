@@ -153,7 +153,7 @@ impl Export {
         let interruptions = server.patience().begin();
         let ranges = Ranges::open(server, chosen, request, fence, id.to_string())?;
         let decoder = Decoder::new(ranges.wire());
-        let stage = Box::new(Stage { decoder, encoder });
+        let stage = Box::new(Stage::new(decoder, encoder));
         Ok(Self {
             id,
             ranges,
@@ -521,7 +521,7 @@ impl Export {
 
     /// Does a piece of work, on a blocking thread where it may take longer than an async one may be held.
     async fn work(&mut self, work: Work) -> Result<()> {
-        let heavy = self.stage()?.encoder.is_heavy();
+        let heavy = self.stage()?.is_heavy(&work);
         let mut stage = self.stage.take().ok_or_else(after_failure)?;
         let mut delivered = self.delivered;
         let step = move || {

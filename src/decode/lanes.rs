@@ -15,12 +15,18 @@ const LANE_ROWS: usize = MAX_BATCH_ROWS / 2;
 /// Fewer bytes have no second lane.
 const MIN_TWO_LANES_BYTES: usize = 1 << 10;
 
-/// What comes before every row: timestamp and event id.
-pub(super) const NO_KEY: (i64, u64) = (i64::MIN, 0);
+/// What rows are in order of: timestamp and event id.
+type Key = (i64, u64);
 
-/// The rows of two lanes, by column but for the spans: room for [`MAX_BATCH_ROWS`].
-#[derive(Debug)]
+/// No row comes before it.
+pub(super) const NO_KEY: Key = (i64::MIN, 0);
+
+/// The rows of two lanes, by column but for the spans: room for as many as the largest chunk so far can have, and for
+/// [`MAX_BATCH_ROWS`] at most.
+#[derive(Debug, Default)]
 pub(super) struct Rows {
+    /// Room of each lane, in rows.
+    lane: usize,
     timestamps: Vec<i64>,
     event_ids: Vec<u64>,
     offsets: Vec<i16>,
@@ -51,14 +57,23 @@ pub(super) struct Run {
 }
 
 impl Rows {
-    pub(super) fn new() -> Self {
-        Self {
-            timestamps: vec![0; MAX_BATCH_ROWS],
-            event_ids: vec![0; MAX_BATCH_ROWS],
-            offsets: vec![0; MAX_BATCH_ROWS],
-            event_types: vec![EventType::Pageview; MAX_BATCH_ROWS],
-            spans: vec![[Span::default(); TEXT_COLUMNS.len()]; MAX_BATCH_ROWS],
+    /// Makes room in each lane for all rows that so many bytes can have, or for a full lane. What has been read is lost.
+    fn make_room(&mut self, bytes: usize) {
+        let lane = LANE_ROWS.min(bytes / MIN_ROW_BYTES + 1);
+        if lane <= self.lane {
+            return;
         }
+        // Not for each chunk that is a little larger.
+        self.lane = LANE_ROWS.min(lane.next_power_of_two());
+        let rows = 2 * self.lane;
+        *self = Self {
+            lane: self.lane,
+            timestamps: vec![0; rows],
+            event_ids: vec![0; rows],
+            offsets: vec![0; rows],
+            event_types: vec![EventType::Pageview; rows],
+            spans: vec![[Span::default(); TEXT_COLUMNS.len()]; rows],
+        };
     }
 
     /// Reads the rows of `chunk` from `start` on that come behind `last_key`, until a lane is full, a row cannot be read, or one is
@@ -67,10 +82,12 @@ impl Rows {
         &mut self,
         chunk: &[u8],
         start: usize,
-        last_key: (i64, u64),
+        last_key: Key,
         last_instant: i64,
     ) -> (Run, Option<Run>) {
         let bytes = &chunk[start..];
+        self.make_room(bytes.len());
+        let far_first = self.lane;
         let (near, far) = self.halves();
         let mut first = Lane::new(bytes, 0, MAX_BATCH_BYTES, last_key, last_instant);
         let Some(middle) = middle(bytes) else {
@@ -87,7 +104,7 @@ impl Rows {
             return (first.run(0, start), None);
         }
         let meet = first.at == middle && second.rows > 0;
-        let behind = meet.then(|| second.run(LANE_ROWS, start));
+        let behind = meet.then(|| second.run(far_first, start));
         (first.run(0, start), behind)
     }
 
@@ -106,11 +123,11 @@ impl Rows {
             let kinds = kinds.0.iter_mut().zip(kinds.1);
             spans.iter_mut().zip(keys.zip(kinds))
         }
-        let timestamps = self.timestamps.split_at_mut(LANE_ROWS);
-        let event_ids = self.event_ids.split_at_mut(LANE_ROWS);
-        let offsets = self.offsets.split_at_mut(LANE_ROWS);
-        let event_types = self.event_types.split_at_mut(LANE_ROWS);
-        let spans = self.spans.split_at_mut(LANE_ROWS);
+        let timestamps = self.timestamps.split_at_mut(self.lane);
+        let event_ids = self.event_ids.split_at_mut(self.lane);
+        let offsets = self.offsets.split_at_mut(self.lane);
+        let event_types = self.event_types.split_at_mut(self.lane);
+        let spans = self.spans.split_at_mut(self.lane);
         (
             slots(
                 spans.0,
@@ -126,12 +143,12 @@ impl Rows {
     }
 
     /// The key of a run's first row.
-    pub(super) fn first_key(&self, run: &Run) -> (i64, u64) {
+    pub(super) fn first_key(&self, run: &Run) -> Key {
         (self.timestamps[run.first], self.event_ids[run.first])
     }
 
     /// The keys of a run's last row and of the one before it, as far as it has them.
-    pub(super) fn last_keys(&self, run: &Run) -> (Option<(i64, u64)>, Option<(i64, u64)>) {
+    pub(super) fn last_keys(&self, run: &Run) -> (Option<Key>, Option<Key>) {
         let key = |back: usize| {
             let row = run.first + run.rows.checked_sub(back)?;
             Some((self.timestamps[row], self.event_ids[row]))
@@ -165,6 +182,7 @@ impl Rows {
         bytes: &'a [u8],
         spans: &'a RowSpans,
     ) -> Batch<'a> {
+        self.make_room(0);
         self.timestamps[0] = head.timestamp;
         self.event_ids[0] = head.event_id;
         self.offsets[0] = head.offset;
@@ -228,7 +246,7 @@ struct Lane<'a> {
     at: usize,
     /// No row that begins from here on is read.
     until: usize,
-    last_key: (i64, u64),
+    last_key: Key,
     last_instant: i64,
     start: usize,
     rows: usize,
@@ -241,7 +259,7 @@ impl<'a> Lane<'a> {
         bytes: &'a [u8],
         start: usize,
         most_bytes: usize,
-        last_key: (i64, u64),
+        last_key: Key,
         last_instant: i64,
     ) -> Self {
         Self {

@@ -65,7 +65,7 @@ impl RowBinaryDecoder {
             chunk: Bytes::new(),
             at: 0,
             partial: PartialRow::new(),
-            read: Rows::new(),
+            read: Rows::default(),
             ahead: None,
             rows,
             bytes: 0,

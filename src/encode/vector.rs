@@ -110,6 +110,11 @@ const DOUBLED: [[u8; 16]; 256] = {
 /// As [`Block::double`], byte by byte.
 #[inline]
 fn double_each(eight: [u8; 8], which: u8) -> [u8; 16] {
+    if which == 0 {
+        let mut out = [0; 16];
+        out[..8].copy_from_slice(&eight);
+        return out;
+    }
     DOUBLED[usize::from(which)].map(|from| eight[usize::from(from)])
 }
 
