@@ -15,6 +15,9 @@ const LANE_ROWS: usize = MAX_BATCH_ROWS / 2;
 /// Fewer bytes have no second lane.
 const MIN_TWO_LANES_BYTES: usize = 1 << 10;
 
+/// Nor is there one where no row ends in so many bytes: of such rows few lengths are read.
+const SEARCHED_BYTES: usize = 4 << 10;
+
 /// What rows are in order of: timestamp and event id.
 type Key = (i64, u64);
 
@@ -89,13 +92,13 @@ impl Rows {
         self.make_room(bytes.len());
         let far_first = self.lane;
         let (near, far) = self.halves();
-        let mut first = Lane::new(bytes, 0, MAX_BATCH_BYTES, last_key, last_instant);
+        let mut first = Lane::new(bytes, 0, last_key, last_instant);
         let Some(middle) = middle(bytes) else {
             first.read(near);
             return (first.run(0, start), None);
         };
         first.until = middle;
-        let mut second = Lane::new(bytes, middle, MAX_BATCH_BYTES, NO_KEY, last_instant);
+        let mut second = Lane::new(bytes, middle, NO_KEY, last_instant);
         let near = read_both(&mut first, near, &mut second, far);
         if first.at > middle {
             // No row began there.
@@ -213,13 +216,11 @@ fn middle(bytes: &[u8]) -> Option<usize> {
     if bytes.len() < MIN_TWO_LANES_BYTES {
         return None;
     }
-    const MOST: usize = LANE_ROWS * MIN_ROW_BYTES;
-    let from = (bytes.len() / 2).min(MOST / 2);
-    let until = bytes.len().min(MOST);
-    let pairs = bytes[from..until].windows(2);
-    let end = pairs
-        .into_iter()
-        .position(|pair| pair[0] == ROW_END && is_marker(pair[1]))?;
+    const MOST: usize = LANE_ROWS * MIN_ROW_BYTES - SEARCHED_BYTES;
+    let from = (bytes.len() / 2).min(MOST);
+    let until = bytes.len().min(from + SEARCHED_BYTES);
+    let mut pairs = bytes[from..until].windows(2);
+    let end = pairs.position(|pair| pair[0] == ROW_END && is_marker(pair[1]))?;
     Some(from + end + 1)
 }
 
@@ -255,17 +256,11 @@ struct Lane<'a> {
 }
 
 impl<'a> Lane<'a> {
-    fn new(
-        bytes: &'a [u8],
-        start: usize,
-        most_bytes: usize,
-        last_key: Key,
-        last_instant: i64,
-    ) -> Self {
+    fn new(bytes: &'a [u8], start: usize, last_key: Key, last_instant: i64) -> Self {
         Self {
             bytes,
             at: start,
-            until: start + most_bytes,
+            until: start + MAX_BATCH_BYTES,
             last_key,
             last_instant,
             start,

@@ -1,8 +1,8 @@
 //! A wire's bytes to batches of rows.
 //!
 //! In: chunks of bytes, cut anywhere. Out: [`Batch`]es, by column, borrowed from the chunk they arrived in; only a
-//! row that a cut went through is copied, and on the native wire its block. Cost: one look at each row's frame, none
-//! at its text. Holds: the last chunk, the spans of one batch ([`MAX_BATCH_ROWS`] rows or [`MAX_BATCH_BYTES`],
+//! row that a cut went through is copied, and on the native wire its block. Cost: one look at each row's frame, two
+//! where a row was read ahead in vain, and none at its text but for the few KiB in which the end of a row is looked for. Holds: the last chunk, the spans of one batch ([`MAX_BATCH_ROWS`] rows or [`MAX_BATCH_BYTES`],
 //! whichever comes first) and one partial row ([`MAX_ROW_BYTES`]), or one block, with no
 //! more text in its rows than it may have itself ([`MAX_BLOCK_BYTES`]). No I/O, and "need more bytes" is an outcome, not an error.
 
@@ -26,7 +26,7 @@ pub use wire::Wire;
 
 use crate::error::ErrorKind;
 
-/// Most rows of one batch.
+/// Most rows of one batch; over RowBinary it has half of them at most.
 pub const MAX_BATCH_ROWS: usize = 8_192;
 
 /// A batch ends with the row that reaches this many bytes.

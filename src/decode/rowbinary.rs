@@ -106,6 +106,7 @@ impl RowBinaryDecoder {
         );
         self.chunk = chunk;
         self.at = 0;
+        self.ahead = None;
     }
 
     /// The next rows, or `None` where more bytes are needed.
@@ -165,6 +166,7 @@ impl RowBinaryDecoder {
     /// Drops what lies behind the end of the range.
     fn pass(&mut self) -> Option<Batch<'_>> {
         self.passed = true;
+        self.ahead = None;
         self.chunk = Bytes::new();
         self.at = 0;
         self.partial = PartialRow::new();

@@ -1,7 +1,7 @@
 //! Arrow IPC streams (<https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format>).
 //!
 //! In: batches. Out: the schema, then a record batch whenever [`BATCH_ROWS`] or [`BATCH_TEXT_BYTES`] are together, then the end
-//! mark: a stream without it was cut. Cost: one look at each value, so calls run on a blocking thread. Holds: one record
+//! mark: a stream without it was cut. Cost: one look at each value, so calls with many rows run on a blocking thread. Holds: one record
 //! batch, and once more while it is handed over.
 //!
 //! The columns are those of Parquet, and as there the bytes don't depend on how the rows were cut into batches.

@@ -62,8 +62,8 @@ pub(super) fn first_bits(bytes: usize) -> u32 {
     ((1u64 << bytes) - 1) as u32
 }
 
-/// Copies a text to `out[at..]` and gives the offset behind it. `None` where there is not a whole block
-/// from the text's last step on, in front or behind.
+/// Copies a text to `out[at..]` and gives the offset behind it. `None` where there are fewer than
+/// [`MAX_STEP`](super::vector::MAX_STEP) bytes from the text's last step on, in front or behind.
 #[inline(always)]
 pub(super) fn copy_text<S: Special, B: Block>(
     texts: Readable<'_>,

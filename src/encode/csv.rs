@@ -203,7 +203,9 @@ fn careful_row(
     row: usize,
 ) {
     // Not handed over by the caller, who then had it in memory for every row.
-    if let Some((text, len)) = time.render(batch.timestamps[row], batch.offsets[row]) {
+    let time = time.render(batch.timestamps[row], batch.offsets[row]);
+    debug_assert!(time.is_some(), "the time had a text");
+    if let Some((text, len)) = time {
         output.put(&text[..len]);
     }
     let (piece, len) = event_type(batch.event_types[row]);
@@ -307,7 +309,7 @@ fn quick_row<B: Block>(
 }
 
 /// Copies texts with a comma behind each to `out[at..]`, up to the first one that needs quotes, and gives that; says where one is not
-/// ASCII. `None` where there is not a whole block from a text's last step on, in front or behind.
+/// ASCII. `None` where there are fewer than [`MAX_STEP`] bytes from a text's last step on, in front or behind.
 #[inline(always)]
 fn plain_texts<'a, B: Block>(
     bytes: Readable<'_>,
@@ -423,6 +425,7 @@ fn quoted(output: &mut Output, text: &[u8]) {
     for piece in text.chunks(PIECE_BYTES) {
         let room = Writable::new(output.room(2 * piece.len() + MAX_STEP));
         let written = room.and_then(|mut room| double_quotes::<Block16>(piece, &mut room, 0));
+        debug_assert!(written.is_some(), "there is room for twice the piece");
         if let Some(written) = written {
             output.advance(written);
         }

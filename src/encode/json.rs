@@ -277,7 +277,9 @@ fn careful_row(
     let first = if row == 0 { frame.first } else { frame.next };
     output.put(&first.0[..first.1]);
     // Not handed over by the caller, who then had it in memory for every row.
-    if let Some((text, len)) = time.render(batch.timestamps[row], batch.offsets[row]) {
+    let time = time.render(batch.timestamps[row], batch.offsets[row]);
+    debug_assert!(time.is_some(), "the time had a text");
+    if let Some((text, len)) = time {
         output.put(&text[..len]);
     }
     let kind = event_type(batch.event_types[row]);

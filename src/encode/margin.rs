@@ -70,7 +70,7 @@ impl<'a> Writable<'a> {
     pub(super) fn put<const N: usize>(&mut self, piece: &[u8; N], at: usize) -> Option<()> {
         const { assert!(N <= MAX_STEP) };
         // SAFETY: there is room for MAX_STEP bytes, and bytes are always aligned.
-        unsafe { *self.place(at)?.cast() = *piece };
+        unsafe { *self.place(at)?.cast::<[u8; N]>() = *piece };
         Some(())
     }
 

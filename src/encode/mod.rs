@@ -214,7 +214,7 @@ impl Encoder {
         }
     }
 
-    /// Whether a call can take longer than an async thread should be held, unless there are few bytes: then use a blocking thread.
+    /// Whether a call with many rows can take longer than an async thread should be held: then use a blocking thread.
     pub fn is_heavy(&self) -> bool {
         match self {
             Self::Csv(_) | Self::Json(_) => false,

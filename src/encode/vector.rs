@@ -346,13 +346,13 @@ mod imp {
         #[inline(always)]
         unsafe fn read(from: *const u8) -> Self {
             // SAFETY: so many bytes are there, and bytes are always aligned.
-            Self(unsafe { *from.cast() })
+            Self(unsafe { *from.cast::<[u8; STEP]>() })
         }
 
         #[inline(always)]
         unsafe fn write(self, to: *mut u8) {
             // SAFETY: there is room for so many bytes, and bytes are always aligned.
-            unsafe { *to.cast() = self.0 };
+            unsafe { *to.cast::<[u8; STEP]>() = self.0 };
         }
 
         #[inline(always)]

@@ -7,7 +7,7 @@ use crate::decode::Decoder;
 use crate::encode::Encoder;
 use crate::error::Result;
 
-/// Bytes that came so far with which no work is heavy, whatever the encoder: going to a thread and back takes longer.
+/// Up to so many bytes of the wire no work is heavy, whatever the encoder: going to a thread and back takes longer than almost all of it.
 const LIGHT_BYTES: usize = 16 << 10;
 
 /// The stages that do no I/O: a chunk goes in, chunks come out.

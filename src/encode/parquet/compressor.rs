@@ -29,7 +29,7 @@ const SPARE_BUFFERS: usize = 16;
 const MAX_SPARE_BYTES: usize = 768 << 10;
 
 /// The first page of more bytes starts the thread, and is the first one that it takes.
-const SMALL_PAGE_BYTES: usize = 16 << 10;
+const SMALL_PAGE_BYTES: usize = 48 << 10;
 
 /// Compresses pages in the order in which they are handed over. Holds [`WAITING_BYTES`] of them, the compressed bytes of the
 /// largest one, and spare buffers ([`SPARE_BUFFERS`] of [`MAX_SPARE_BYTES`]). Its thread ends once this is dropped.
@@ -44,8 +44,6 @@ pub(super) struct Compressor {
 enum Place {
     Here(Worker),
     Thread(Sender<Job>),
-    /// The thread could not be started.
-    Nowhere,
 }
 
 /// A page that is compressed, or will be.
@@ -103,23 +101,22 @@ impl Compressor {
     /// Has a page compressed, what stands behind `from`.
     pub(super) fn compress(&self, page: Vec<u8>, from: usize) -> Compressed {
         let mut place = self.place.borrow_mut();
-        if let Place::Here(worker) = &mut *place
-            && page.len() <= SMALL_PAGE_BYTES
+        // Where no thread can be started, work goes on here.
+        if matches!(*place, Place::Here(_))
+            && page.len() - from > SMALL_PAGE_BYTES
+            && let Ok((thread, pages)) = start()
+            && let Place::Here(worker) = std::mem::replace(&mut *place, Place::Thread(pages))
         {
-            let compressed = worker.compress(&page[from..]);
-            self.shared.lock().give_back(page);
-            return Compressed::Done(compressed);
+            // A thread that is gone drops its pages, and whoever asks for one learns of it.
+            let _ = thread.send(worker);
         }
-        *place = match std::mem::replace(&mut *place, Place::Nowhere) {
-            Place::Here(worker) => match worker.start() {
-                Ok(pages) => Place::Thread(pages),
-                Err(error) => return Compressed::Done(Err(error)),
-            },
-            place => place,
-        };
-        match &*place {
+        match &mut *place {
             Place::Thread(pages) => self.hand_over(pages, page, from),
-            _ => Compressed::Done(Err(std::io::Error::other("there is no thread"))),
+            Place::Here(worker) => {
+                let compressed = worker.compress(&page[from..]);
+                self.shared.lock().give_back(page);
+                Compressed::Done(compressed)
+            }
         }
     }
 
@@ -155,7 +152,7 @@ impl Compressed {
     ///
     /// # Errors
     ///
-    /// The codec's own, or that there is no thread, or none any more.
+    /// The codec's own, or that the thread is gone.
     pub(super) fn wait(self) -> Result<Bytes> {
         let compressed = match self {
             Self::Done(compressed) => compressed,
@@ -204,16 +201,21 @@ impl std::fmt::Debug for Codec {
     }
 }
 
-impl Worker {
-    /// Goes to a thread of its own, which takes pages there.
-    fn start(self) -> std::io::Result<Sender<Job>> {
-        let (pages, jobs) = channel();
-        std::thread::Builder::new()
-            .name("pages".into())
-            .spawn(move || self.run(&jobs))?;
-        Ok(pages)
-    }
+/// Starts a thread. Gives where it waits for a worker, and where that takes pages.
+fn start() -> std::io::Result<(Sender<Worker>, Sender<Job>)> {
+    let (thread, workers) = channel::<Worker>();
+    let (pages, jobs) = channel();
+    std::thread::Builder::new()
+        .name("pages".into())
+        .spawn(move || {
+            if let Ok(worker) = workers.recv() {
+                worker.run(&jobs);
+            }
+        })?;
+    Ok((thread, pages))
+}
 
+impl Worker {
     fn run(mut self, jobs: &Receiver<Job>) {
         while let Ok(Job { page, from, done }) = jobs.recv() {
             // Whoever wanted it may be gone.
@@ -286,7 +288,7 @@ mod tests {
     fn the_first_page_that_is_not_small_starts_the_thread_and_small_ones_follow_it_there() {
         for compression in [Compression::Zstd, Compression::Snappy, Compression::None] {
             let compressor = Compressor::new(compression).unwrap();
-            let small = || compressor.compress(vec![7; SMALL_PAGE_BYTES], 1);
+            let small = || compressor.compress(vec![7; SMALL_PAGE_BYTES + 1], 1);
             let here = small();
             assert!(matches!(here, Compressed::Done(_)));
             let large = compressor.compress(vec![7; SMALL_PAGE_BYTES + 1], 0);
