@@ -5,6 +5,8 @@
 //! began, and a processor works at the one while the other waits. Texts may hold such bytes, too: what the second lane has read
 //! counts only where the first one ends exactly where the second began.
 
+use std::ops::Range;
+
 use super::row::{HEAD_BYTES, Head, MIN_ROW_BYTES, RowSpans, Stop, find_texts, is_marker};
 use super::{Batch, EventType, MAX_BATCH_BYTES, MAX_BATCH_ROWS, MAX_ROW_BYTES, Span, TextColumn};
 use crate::pushdown::columns::{ROW_END, TEXT_COLUMNS};
@@ -28,8 +30,6 @@ pub(super) const NO_KEY: Key = (i64::MIN, 0);
 /// [`MAX_BATCH_ROWS`] at most.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    /// Room of each lane, in rows.
-    lane: usize,
     timestamps: Vec<i64>,
     event_ids: Vec<u64>,
     offsets: Vec<i16>,
@@ -60,17 +60,20 @@ pub(super) struct Run {
 }
 
 impl Rows {
+    /// Room of each lane, in rows.
+    fn lane(&self) -> usize {
+        self.timestamps.len() / 2
+    }
+
     /// Makes room in each lane for all rows that so many bytes can have, or for a full lane. What has been read is lost.
     fn make_room(&mut self, bytes: usize) {
         let lane = LANE_ROWS.min(bytes / MIN_ROW_BYTES + 1);
-        if lane <= self.lane {
+        if lane <= self.lane() {
             return;
         }
         // Not for each chunk that is a little larger.
-        self.lane = LANE_ROWS.min(lane.next_power_of_two());
-        let rows = 2 * self.lane;
+        let rows = 2 * LANE_ROWS.min(lane.next_power_of_two());
         *self = Self {
-            lane: self.lane,
             timestamps: vec![0; rows],
             event_ids: vec![0; rows],
             offsets: vec![0; rows],
@@ -90,7 +93,7 @@ impl Rows {
     ) -> (Run, Option<Run>) {
         let bytes = &chunk[start..];
         self.make_room(bytes.len());
-        let far_first = self.lane;
+        let far_first = self.lane();
         let (near, far) = self.halves();
         let mut first = Lane::new(bytes, 0, last_key, last_instant);
         let Some(middle) = middle(bytes) else {
@@ -126,11 +129,12 @@ impl Rows {
             let kinds = kinds.0.iter_mut().zip(kinds.1);
             spans.iter_mut().zip(keys.zip(kinds))
         }
-        let timestamps = self.timestamps.split_at_mut(self.lane);
-        let event_ids = self.event_ids.split_at_mut(self.lane);
-        let offsets = self.offsets.split_at_mut(self.lane);
-        let event_types = self.event_types.split_at_mut(self.lane);
-        let spans = self.spans.split_at_mut(self.lane);
+        let lane = self.lane();
+        let timestamps = self.timestamps.split_at_mut(lane);
+        let event_ids = self.event_ids.split_at_mut(lane);
+        let offsets = self.offsets.split_at_mut(lane);
+        let event_types = self.event_types.split_at_mut(lane);
+        let spans = self.spans.split_at_mut(lane);
         (
             slots(
                 spans.0,
@@ -168,14 +172,8 @@ impl Rows {
     /// The rows of a run.
     pub(super) fn batch<'a>(&'a self, run: &Run, chunk: &'a [u8]) -> Batch<'a> {
         let rows = run.first..run.first + run.rows;
-        Batch {
-            timestamps: &self.timestamps[rows.clone()],
-            event_ids: &self.event_ids[rows.clone()],
-            offsets: &self.offsets[rows.clone()],
-            event_types: &self.event_types[rows.clone()],
-            settled_rows: run.settled_rows,
-            text: columns(&chunk[run.base..], &self.spans[rows]),
-        }
+        let text = columns(&chunk[run.base..], &self.spans[rows.clone()]);
+        self.batch_of(rows, run.settled_rows, text)
     }
 
     /// A single row whose texts lie elsewhere.
@@ -190,13 +188,23 @@ impl Rows {
         self.event_ids[0] = head.event_id;
         self.offsets[0] = head.offset;
         self.event_types[0] = head.event_type();
+        let text = columns(bytes, std::slice::from_ref(spans));
+        self.batch_of(0..1, u64::from(head.settled()), text)
+    }
+
+    fn batch_of<'a>(
+        &'a self,
+        rows: Range<usize>,
+        settled_rows: u64,
+        text: [TextColumn<'a>; TEXT_COLUMNS.len()],
+    ) -> Batch<'a> {
         Batch {
-            timestamps: &self.timestamps[..1],
-            event_ids: &self.event_ids[..1],
-            offsets: &self.offsets[..1],
-            event_types: &self.event_types[..1],
-            settled_rows: u64::from(head.settled()),
-            text: columns(bytes, std::slice::from_ref(spans)),
+            timestamps: &self.timestamps[rows.clone()],
+            event_ids: &self.event_ids[rows.clone()],
+            offsets: &self.offsets[rows.clone()],
+            event_types: &self.event_types[rows],
+            settled_rows,
+            text,
         }
     }
 }
@@ -283,9 +291,7 @@ impl<'a> Lane<'a> {
     }
 
     fn read<'s>(&mut self, mut slots: impl Iterator<Item = Slot<'s>>) {
-        if self.stop.is_none() {
-            while self.step(&mut slots) {}
-        }
+        while self.step(&mut slots) {}
     }
 
     /// Reads the next row. Gives whether there was one to read.

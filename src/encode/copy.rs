@@ -100,3 +100,16 @@ pub(super) fn copy_piece<const N: usize>(
     out.put(piece, at)?;
     Some(at + len)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::first_bits;
+
+    #[test]
+    fn so_many_bits_are_those_of_the_first_bytes() {
+        for bytes in 0..=32 {
+            let bits = (0..bytes).map(|i| 1 << i).sum::<u32>();
+            assert_eq!(first_bits(bytes), bits, "{bytes}");
+        }
+    }
+}

@@ -202,12 +202,7 @@ fn careful_row(
     dictionaries: &Dictionaries,
     row: usize,
 ) {
-    // Not handed over by the caller, who then had it in memory for every row.
-    let time = time.render(batch.timestamps[row], batch.offsets[row]);
-    debug_assert!(time.is_some(), "the time had a text");
-    if let Some((text, len)) = time {
-        output.put(&text[..len]);
-    }
+    time.put_again(batch, row, output);
     let (piece, len) = event_type(batch.event_types[row]);
     output.put(&piece[..len]);
     for column in 0..TEXT_COLUMNS.len() {

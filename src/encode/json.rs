@@ -190,6 +190,14 @@ struct Frame {
     last_len: usize,
 }
 
+impl Frame {
+    /// What stands in front of the time of a row of the batch.
+    #[inline(always)]
+    fn in_front_of(&self, row: usize) -> &'static Piece {
+        if row == 0 { self.first } else { self.next }
+    }
+}
+
 /// The rows of a batch, all columns.
 struct Rows<'a> {
     batch: &'a Batch<'a>,
@@ -223,9 +231,8 @@ impl OnBlocks for Rows<'_> {
             let Some((text, len)) = time.render(timestamp, offset) else {
                 return row;
             };
-            let first = if row == 0 { frame.first } else { frame.next };
             let head = Head {
-                first,
+                first: frame.in_front_of(row),
                 time: text,
                 time_len: len,
                 kind: event_type(kind),
@@ -274,14 +281,9 @@ fn careful_row(
     dictionaries: &Dictionaries,
     row: usize,
 ) {
-    let first = if row == 0 { frame.first } else { frame.next };
-    output.put(&first.0[..first.1]);
-    // Not handed over by the caller, who then had it in memory for every row.
-    let time = time.render(batch.timestamps[row], batch.offsets[row]);
-    debug_assert!(time.is_some(), "the time had a text");
-    if let Some((text, len)) = time {
-        output.put(&text[..len]);
-    }
+    let (first, len) = frame.in_front_of(row);
+    output.put(&first[..*len]);
+    time.put_again(batch, row, output);
     let kind = event_type(batch.event_types[row]);
     output.put(&kind.0[..kind.1]);
     for (column, key) in KEYS.iter().enumerate() {

@@ -257,7 +257,7 @@ impl Scan<'_> {
 #[inline(always)]
 pub(super) fn plain_prefix(text: &[u8]) -> usize {
     let mut at = 0;
-    while let Some(block) = text.get(at..).and_then(Block16::first) {
+    while let Some(block) = Block16::first(&text[at..]) {
         let special = NeedsEscape::among(block).high_bits();
         if special != 0 {
             return at + special.trailing_zeros() as usize;

@@ -4,6 +4,7 @@
 //! (<https://howardhinnant.github.io/date_algorithms.html>). Rows come in order of time, so the date and the
 //! offset are rendered once and kept while they don't change.
 
+use super::output::Output;
 use crate::decode::Batch;
 use crate::error::{Error, ErrorKind, Position, Result};
 
@@ -97,6 +98,16 @@ impl TimestampText {
         text[16..24].copy_from_slice(&low.to_le_bytes());
         text[24..].copy_from_slice(&high.to_le_bytes());
         Some((text, len + self.zone_len))
+    }
+
+    /// Writes the time of a row that was rendered before. Its text is not kept for that: rows written in one go would then have
+    /// theirs in memory for nothing.
+    pub(super) fn put_again(&mut self, batch: &Batch<'_>, row: usize, output: &mut Output) {
+        let time = self.render(batch.timestamps[row], batch.offsets[row]);
+        debug_assert!(time.is_some(), "the time had a text");
+        if let Some((text, len)) = time {
+            output.put(&text[..len]);
+        }
     }
 
     #[inline(never)]

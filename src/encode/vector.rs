@@ -449,6 +449,16 @@ mod tests {
     }
 
     #[test]
+    fn a_block_is_the_first_bytes_of_a_slice_that_has_as_many() {
+        let bytes: [u8; STEP + 1] = std::array::from_fn(|i| 0x7e + i as u8);
+        let high = |from: usize| Block16::first(&bytes[from..]).map(Block::high_bits);
+        assert_eq!(
+            [high(0), high(1), high(2)],
+            [Some(0xfffc), Some(0xfffe), None]
+        );
+    }
+
+    #[test]
     fn a_block_compares_each_byte_alone_whatever_its_size() {
         check::<Block16>();
         assert!([STEP, MAX_STEP].contains(&widest(Check)));

@@ -75,6 +75,8 @@ struct State {
 }
 
 impl Compressor {
+    /// A compressor without a thread.
+    ///
     /// # Errors
     ///
     /// There is no memory for ZSTD.
