@@ -80,7 +80,7 @@ enum State {
 }
 
 impl Export {
-    /// Begins an export of a website that exists, up to the fence.
+    /// Begins an export of a website that exists, up to the fence. A dropped call ends its queries.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl Export {
         let chosen = server
             .choose(&request, fence, &format!("{id}-count"))
             .await?;
-        Self::read(id, request, server, chosen, fence)
+        Self::read(id, request, server, chosen, fence).await
     }
 
     /// The same where [`Server::tell_apart`] was asked before. With a digest, all rows are settled: what becomes visible
@@ -105,7 +105,7 @@ impl Export {
     /// # Errors
     ///
     /// As [`Export::begin`].
-    pub fn begin_told(
+    pub async fn begin_told(
         id: ExportId,
         request: Arc<ExportRequest>,
         server: Server,
@@ -121,13 +121,13 @@ impl Export {
             Some(_) => fence.only_settled(),
             None => fence,
         };
-        let mut export = Self::read(id, request, server, chosen, fence)?;
+        let mut export = Self::read(id, request, server, chosen, fence).await?;
         export.digest = digest;
         export.counted = rows;
         Ok(export)
     }
 
-    fn read(
+    async fn read(
         id: ExportId,
         request: Arc<ExportRequest>,
         server: Server,
@@ -148,10 +148,12 @@ impl Export {
             data_as_string: request.data_as_string,
             spreadsheet: request.spreadsheet,
         };
-        let encoder = Encoder::new(request.format, &info)?;
-        let limit = request.limit.map(NonZeroU64::get);
+        let (format, limit) = (request.format, request.limit.map(NonZeroU64::get));
         let interruptions = server.patience().begin();
         let ranges = Ranges::open(server, chosen, request, fence, id.to_string())?;
+        // The queries go out first: making an encoder of Parquet takes longer than sending them.
+        tokio::task::yield_now().await;
+        let encoder = Encoder::new(format, &info)?;
         let decoder = Decoder::new(ranges.wire());
         let stage = Box::new(Stage::new(decoder, encoder));
         Ok(Self {

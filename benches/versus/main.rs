@@ -3,7 +3,7 @@
 //! For each format and two tables (parts merged, and three parts that overlap in time) three programs run in turn, each as a
 //! process of its own: `rowspout export`; the same cursor drained to nowhere; and ClickHouse's own FORMAT through
 //! the same endpoint (for Parquet and Arrow from the embedded engine, `INSERT INTO FUNCTION file()`). Rowspout and the own FORMAT
-//! write to standard output, which is read away here. Interleaved, so that a machine whose speed drifts treats all
+//! write to standard output, a pipe that is emptied here without a copy. Interleaved, so that a machine whose speed drifts treats all
 //! alike. Measured are wall time, time to the first byte, CPU of the program and of the engine apart, the program's peak
 //! resident memory, and bytes; printed are medians, spreads and ratios of medians.
 //!

@@ -1,12 +1,15 @@
 //! Wall time, first byte, CPU and peak memory of a process, from outside.
 
-use std::io::Read as _;
-use std::process::{Command, Stdio};
+use std::fs::File;
+use std::process::{ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often a running process's peak memory is read.
 const SAMPLE: Duration = Duration::from_millis(3);
+
+/// Most bytes that are taken out of a pipe at once.
+const TAKEN: usize = 1 << 20;
 
 /// One run of a program.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +28,8 @@ pub(crate) struct Run {
     pub(crate) bytes: u64,
 }
 
-/// Runs a command to its end, reading its standard output away.
+/// Runs a command to its end. What it writes to standard output is moved out of the pipe to nowhere without being copied: a copy
+/// would be this program's work, and on the same cores.
 pub(crate) fn run(mut command: Command, engine_pid: Option<u32>) -> Run {
     let engine_before = engine_pid.map(cpu_seconds);
     let children_before = children_cpu();
@@ -34,7 +38,11 @@ pub(crate) fn run(mut command: Command, engine_pid: Option<u32>) -> Run {
         .stdout(Stdio::piped())
         .spawn()
         .expect("the program starts");
-    let mut output = child.stdout.take().expect("its output");
+    let output = child.stdout.take().expect("its output");
+    let nowhere = File::options()
+        .write(true)
+        .open("/dev/null")
+        .expect("nowhere");
     let ended = AtomicBool::new(false);
     let pid = child.id();
     let (status, wall, first_byte, bytes, peak_bytes) = std::thread::scope(|scope| {
@@ -46,16 +54,15 @@ pub(crate) fn run(mut command: Command, engine_pid: Option<u32>) -> Run {
             }
             most
         });
-        let mut buffer = vec![0; 1 << 20];
         let mut bytes = 0;
         let mut first_byte = None;
         loop {
-            let read = output.read(&mut buffer).expect("its output");
-            if read == 0 {
+            let taken = take(&output, &nowhere).expect("its output");
+            if taken == 0 {
                 break;
             }
             first_byte.get_or_insert_with(|| begun.elapsed().as_secs_f64());
-            bytes += read as u64;
+            bytes += taken as u64;
         }
         let status = child.wait().expect("its end");
         let wall = begun.elapsed().as_secs_f64();
@@ -72,6 +79,24 @@ pub(crate) fn run(mut command: Command, engine_pid: Option<u32>) -> Run {
         peak_bytes,
         bytes,
     }
+}
+
+/// Moves what is in a pipe, some of it at least, to nowhere. 0 at its end.
+#[cfg(target_os = "linux")]
+fn take(pipe: &ChildStdout, nowhere: &File) -> std::io::Result<usize> {
+    use rustix::pipe::{SpliceFlags, splice};
+
+    let flags = SpliceFlags::empty();
+    Ok(splice(pipe, None, nowhere, None, TAKEN, flags)?)
+}
+
+/// Elsewhere it is copied, and what else is measured is not to be had.
+#[cfg(not(target_os = "linux"))]
+fn take(pipe: &ChildStdout, _: &File) -> std::io::Result<usize> {
+    use std::os::fd::AsFd as _;
+
+    let mut pipe = File::from(pipe.as_fd().try_clone_to_owned()?);
+    std::io::Read::read(&mut pipe, &mut vec![0; TAKEN])
 }
 
 /// What the figures were measured on.

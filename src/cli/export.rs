@@ -177,7 +177,7 @@ pub(super) async fn begin(
                 told,
             } = server.arriving(&since, fence, &name).await?;
             let begun = Receipt::begin(&id, &request);
-            let export = Export::begin_told(id, request, server, fence, told)?;
+            let export = Export::begin_told(id, request, server, fence, told).await?;
             Ok((begun, export))
         }
     }
@@ -221,7 +221,7 @@ async fn copy(
     mut export: Export,
     to: std::io::Result<File>,
     name: &str,
-    digest: Option<BodyDigest>,
+    mut digest: Option<BodyDigest>,
 ) -> Result<Written> {
     let unwritable = |error: std::io::Error| {
         Error::internal(format!("{name} cannot be written")).with_source(error)
@@ -235,7 +235,7 @@ async fn copy(
     }
     let mut bytes = 0;
     while let Some(chunk) = export.next_chunk().await? {
-        if let Some(digest) = &digest {
+        if let Some(digest) = &mut digest {
             digest.push(chunk.clone()).await?;
         }
         bytes += chunk.len() as u64;

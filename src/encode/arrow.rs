@@ -1,6 +1,6 @@
 //! Arrow IPC streams (<https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format>).
 //!
-//! In: batches. Out: the schema, then a record batch whenever [`BATCH_ROWS`] or [`BATCH_TEXT_BYTES`] are together, then the end
+//! In: batches. Out: the schema and a record batch, then another one whenever [`BATCH_ROWS`] or [`BATCH_TEXT_BYTES`] are together, then the end
 //! mark: a stream without it was cut. Cost: one look at each value, so calls with many rows run on a blocking thread. Holds: one record
 //! batch, and once more while it is handed over.
 //!
@@ -36,6 +36,8 @@ pub struct ArrowEncoder {
     batch_rows: usize,
     batch_text_bytes: usize,
     rows: u64,
+    /// Whether there is more than the schema, which is there before anybody knows whether there will be rows.
+    begun: bool,
 }
 
 impl std::fmt::Debug for ArrowEncoder {
@@ -73,6 +75,7 @@ impl ArrowEncoder {
             batch_rows: 0,
             batch_text_bytes: 0,
             rows: 0,
+            begun: false,
         })
     }
 
@@ -106,6 +109,7 @@ impl ArrowEncoder {
     }
 
     fn end_record_batch(&mut self) -> Result<()> {
+        self.begun = true;
         self.batch_rows = 0;
         self.batch_text_bytes = 0;
         let columns = self.columns.iter_mut().map(|column| -> ArrayRef {
@@ -120,10 +124,14 @@ impl ArrowEncoder {
     }
 
     pub(super) fn take_chunk(&mut self) -> Option<Bytes> {
+        if !self.begun {
+            return None;
+        }
         self.writer.get_mut().take()
     }
 
     pub(super) fn finish(&mut self) -> Result<()> {
+        self.begun = true;
         if self.batch_rows > 0 {
             self.end_record_batch()?;
         }

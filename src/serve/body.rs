@@ -14,7 +14,7 @@ use super::running::Waiting;
 use super::streams::Stream;
 use crate::error::{Error, Result};
 
-/// Chunks that wait between an export and its connection.
+/// Chunks that wait between an export and its connection, or its compressor. The end waits behind them.
 pub(super) const QUEUED_CHUNKS: usize = 2;
 
 /// A response's body.

@@ -1,4 +1,4 @@
-//! One export over HTTP: who may have what, then an export whose chunks a task of its own hands to the body.
+//! One export over HTTP: who may have what, then an export whose chunks are handed to the body, all but the smallest by a task of its own.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::encoding::Encoding;
 use super::metrics;
 use super::pace::Compressing;
 use super::precondition::IfNoneMatch;
-use super::pump::{Client, pump};
+use super::pump::{self, Client};
 use super::running::{self, Running};
 use super::streams::Stream;
 use super::ticket::{self, Asking};
@@ -110,7 +110,7 @@ pub(super) async fn export(
                     .zip(told.digest)
                     .map(|(part, digest)| plan::etag(&wanted, part, digest));
                 headers.tag(etag.as_deref())?;
-                Export::begin_told(id.clone(), wanted, server, fence, told)?
+                Export::begin_told(id.clone(), wanted, server, fence, told).await?
             }
             None => Export::begin(id.clone(), wanted, server, fence).await?,
         };
@@ -124,13 +124,14 @@ pub(super) async fn export(
         () = cancelled => Err(running::cancelled()),
     };
     let (export, first) = begun.inspect_err(|error| running.refused(error))?;
-    running.first_byte();
-    let (sender, receiver) = mpsc::channel(QUEUED_CHUNKS);
+    // With room for the end, so that the whole of a small file can be there before it is asked for.
+    let (sender, receiver) = mpsc::channel(QUEUED_CHUNKS + 1);
     let stall = service.config.stall;
     let compressing = Compressing::default();
     let client = Client::new(sender, stall, Stream::current(), compressing.clone());
-    tokio::spawn(pump(export, first, client, running));
-    let encoded = compress::encoded(encoding, receiver, stall, compressing)?;
+    let encoded = compress::encoded(encoding, receiver, stall, compressing)
+        .inspect_err(|error| running.refused(error))?;
+    pump::begin(export, first, client, running)?;
     let trailers = takes_trailers(request.headers());
     let mut response = headers.on(response, Body::export(encoded, trailers));
     if trailers {

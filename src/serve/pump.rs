@@ -1,6 +1,8 @@
-//! The task of one export: pulls chunks and hands them to the body until the export ends or the client goes. While it waits for the
-//! client, it lends its place.
+//! Pulls the chunks of one export and hands them to the body until the export ends or the client goes: in a task of its own, unless
+//! the file is small. While it waits for the client, it lends its place.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -38,30 +40,92 @@ enum Handed {
     Gone(Gone),
 }
 
-/// Hands over the chunks, the first of which is there already, and hashes them beside it.
-pub(super) async fn pump(
+/// A first chunk of so many bytes at most may be all there is.
+const SMALL_BYTES: usize = 16 << 10;
+
+/// Hands over the chunks, the first of which is there already, and hashes them beside it. A small file whose rest need not be waited for
+/// is with the body when this returns, so that it goes out with its headers; all others have a task of their own.
+///
+/// # Errors
+///
+/// Whatever keeps such a small file from being complete. Nothing of it was sent.
+pub(super) fn begin(
+    export: Export,
+    first: Option<Bytes>,
+    client: Client,
+    running: Running,
+) -> Result<()> {
+    let is_small = first
+        .as_ref()
+        .is_none_or(|first| first.len() <= SMALL_BYTES);
+    let mut handing = Box::pin(hand(export, first, client, running));
+    if is_small && let Poll::Ready(mut handed) = now(handing.as_mut()) {
+        if let Handed::Failed(error) = handed.how {
+            handed.running.refused(&error);
+            return Err(error);
+        }
+        let mut end = Box::pin(handed.end());
+        if now(end.as_mut()).is_pending() {
+            tokio::spawn(end);
+        }
+    } else {
+        tokio::spawn(async move { handing.await.end().await });
+    }
+    Ok(())
+}
+
+/// Polls a future for whoever polls it again at once where it is not ready.
+fn now<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// An export of which nothing more comes.
+struct Over {
+    how: Handed,
+    client: Client,
+    running: Running,
+}
+
+async fn hand(
     mut export: Export,
     first: Option<Bytes>,
     mut client: Client,
     mut running: Running,
-) {
+) -> Over {
+    running.first_byte();
     let cancelled = running.cancelled();
-    let handed = tokio::select! {
+    let how = tokio::select! {
         handed = hand_over(&mut export, first, &mut client, &mut running) => handed,
         () = cancelled => Handed::Failed(running::cancelled()),
     };
     // ClickHouse has nothing more to do for it, however long the client takes.
     drop(export);
-    match handed {
-        Handed::All(sha256) => {
-            let cancelled = running.cancelled();
-            let end = Waiting::new(running.proved(sha256));
-            client.end(end, cancelled).await;
+    Over {
+        how,
+        client,
+        running,
+    }
+}
+
+impl Over {
+    /// Tells the client how it ended, and waits until that was taken.
+    async fn end(self) {
+        let Self {
+            how,
+            client,
+            mut running,
+        } = self;
+        match how {
+            Handed::All(sha256) => {
+                let cancelled = running.cancelled();
+                let end = Waiting::new(running.proved(sha256));
+                client.end(end, cancelled).await;
+            }
+            Handed::Failed(error) => client.abort(running, error).await,
+            Handed::Gone(Gone::Stalled) => running.stalled(),
+            // Which `running` says when it is dropped.
+            Handed::Gone(Gone::Left) => {}
         }
-        Handed::Failed(error) => client.abort(running, error).await,
-        Handed::Gone(Gone::Stalled) => running.stalled(),
-        // Which `running` says when it is dropped.
-        Handed::Gone(Gone::Left) => {}
     }
 }
 
@@ -71,7 +135,7 @@ async fn hand_over(
     client: &mut Client,
     running: &mut Running,
 ) -> Handed {
-    let digest = BodyDigest::begin();
+    let mut digest = BodyDigest::begin();
     let mut next = Ok(first);
     loop {
         let chunk = match next {

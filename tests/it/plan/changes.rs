@@ -255,7 +255,8 @@ async fn begun(database: &TestDatabase) -> Export {
     let (request, fence) = (Arc::new(request), Fence::at(now));
     let told = server.tell_apart(&request, fence, id.as_str());
     let told = told.await.expect("told");
-    Export::begin_told(id, request, server, fence, told).expect("begun")
+    let begun = Export::begin_told(id, request, server, fence, told).await;
+    begun.expect("begun")
 }
 
 async fn rest(export: &mut Export) -> rowspout::error::Result<Bytes> {
