@@ -1,8 +1,8 @@
 //! Arrow IPC streams (<https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format>).
 //!
-//! In: batches. Out: the schema and a record batch, then another one whenever [`BATCH_ROWS`] or [`BATCH_TEXT_BYTES`] are together, then the end
-//! mark: a stream without it was cut. Cost: one look at each value, so calls with many rows run on a blocking thread. Holds: one record
-//! batch, and once more while it is handed over.
+//! In: batches. Out: the schema, with the first record batch or the end; a record batch whenever [`BATCH_ROWS`] or
+//! [`BATCH_TEXT_BYTES`] are together; then the end mark: a stream without it was cut. Cost: one look at each value, so calls with many
+//! rows run on a blocking thread. Holds: one record batch, and once more while it is handed over.
 //!
 //! The columns are those of Parquet, and as there the bytes don't depend on how the rows were cut into batches.
 

@@ -7,7 +7,7 @@ mod digest;
 mod moment;
 mod verify;
 
-pub use digest::{BodyDigest, Sha256Hex};
+pub use digest::{BodyDigest, SMALL_BODY_BYTES, Sha256Hex};
 pub use moment::Moment;
 pub use verify::verify;
 pub(crate) use verify::{count_rows, hash};

@@ -388,7 +388,7 @@ fn offset_seconds(zone: Tz, instant_ms: i64) -> i64 {
 }
 
 /// How far apart offsets are looked up. No zone has changed twice within six days, from [`YEARS`]' first on and as far as
-/// the zone database foresees (tzdata 2025b: within 6 days and 23 hours, as Noronha did in 2000).
+/// the zone database foresees (tzdata 2025b without backzone: within 6 days and 23 hours, as Noronha did in 2000).
 const STEP_MS: i64 = 24 * MS_PER_HOUR;
 
 /// Cuts the time between two instants, the first one a whole second, at the zone's transitions. A stretch may reach further.

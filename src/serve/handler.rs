@@ -1,4 +1,4 @@
-//! One export over HTTP: who may have what, then an export whose chunks are handed to the body, all but the smallest by a task of its own.
+//! One export over HTTP: who may have what, then an export whose chunks are handed to the body, mostly by a task of its own.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::mpsc;
 
 use super::Service;
+use super::beginning::Beginning;
 use super::body::{Body, QUEUED_CHUNKS};
 use super::compress;
 use super::encoding::Encoding;
@@ -104,7 +105,7 @@ pub(super) async fn export(
         if told.is_none() && part.is_some() {
             told = Some(server.tell_apart(&wanted, fence, &name).await?);
         }
-        let mut export = match told {
+        let export = match told {
             Some(told) => {
                 let etag = part
                     .zip(told.digest)
@@ -114,24 +115,22 @@ pub(super) async fn export(
             }
             None => Export::begin(id.clone(), wanted, server, fence).await?,
         };
-        let first = export.next_chunk().await;
-        running.figures(export.rows(), export.resumes());
-        Ok((export, first?))
+        Beginning::of(export, &running).await
     };
     let cancelled = running.cancelled();
     let begun = tokio::select! {
         begun = begun => begun,
         () = cancelled => Err(running::cancelled()),
     };
-    let (export, first) = begun.inspect_err(|error| running.refused(error))?;
-    // With room for the end, so that the whole of a small file can be there before it is asked for.
+    let beginning = begun.inspect_err(|error| running.refused(error))?;
     let (sender, receiver) = mpsc::channel(QUEUED_CHUNKS + 1);
     let stall = service.config.stall;
     let compressing = Compressing::default();
     let client = Client::new(sender, stall, Stream::current(), compressing.clone());
     let encoded = compress::encoded(encoding, receiver, stall, compressing)
         .inspect_err(|error| running.refused(error))?;
-    pump::begin(export, first, client, running)?;
+    running.first_byte();
+    pump::begin(beginning, client, running);
     let trailers = takes_trailers(request.headers());
     let mut response = headers.on(response, Body::export(encoded, trailers));
     if trailers {

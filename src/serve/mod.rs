@@ -1,7 +1,7 @@
 //! The service: HTTP in, a body that is polled out.
 //!
 //! In: connections. Out: responses whose bodies are pulled chunk by chunk, so that a slow client holds its export
-//! back, which lends its place to another one meanwhile. Holds, for each export, three chunks beside what the export itself holds; where the client takes compressed text, a
+//! back, which lends its place to another one meanwhile. Holds, for each export, two chunks beside what the export itself holds; where the client takes compressed text, a
 //! compressor and two more.
 
 mod accept;
@@ -9,6 +9,7 @@ mod address;
 mod admission;
 mod attempts;
 mod auth;
+mod beginning;
 mod body;
 mod cancel;
 mod claim;

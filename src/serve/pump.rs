@@ -1,24 +1,24 @@
 //! Pulls the chunks of one export and hands them to the body until the export ends or the client goes: in a task of its own, unless
 //! the file is small. While it waits for the client, it lends its place.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::beginning::{self, Beginning, now};
 use super::body::{Said, Say};
 use super::pace::{Compressing, Pace, SLACK};
 use super::running::{self, Running, Waiting};
 use super::streams::Stream;
 use crate::error::{Error, Result};
-use crate::export::Export;
 use crate::receipt::{BodyDigest, Sha256Hex};
 
 /// The client, as far as an export sees it: who takes chunks, and how fast.
 pub(super) struct Client {
     chunks: mpsc::Sender<Said>,
+    /// Room for the last word, however many chunks wait.
+    end: Option<mpsc::OwnedPermit<Said>>,
     /// How long it may take nothing.
     stall: Duration,
     /// The HTTP/2 stream, which has the same patience.
@@ -40,123 +40,60 @@ enum Handed {
     Gone(Gone),
 }
 
-/// A first chunk of so many bytes at most may be all there is.
-const SMALL_BYTES: usize = 16 << 10;
-
-/// Hands over the chunks, the first of which is there already, and hashes them beside it. A small file whose rest need not be waited for
-/// is with the body when this returns, so that it goes out with its headers; all others have a task of their own.
-///
-/// # Errors
-///
-/// Whatever keeps such a small file from being complete. Nothing of it was sent.
-pub(super) fn begin(
-    export: Export,
-    first: Option<Bytes>,
-    client: Client,
-    running: Running,
-) -> Result<()> {
-    let is_small = first
-        .as_ref()
-        .is_none_or(|first| first.len() <= SMALL_BYTES);
-    let mut handing = Box::pin(hand(export, first, client, running));
-    if is_small && let Poll::Ready(mut handed) = now(handing.as_mut()) {
-        if let Handed::Failed(error) = handed.how {
-            handed.running.refused(&error);
-            return Err(error);
-        }
-        let mut end = Box::pin(handed.end());
-        if now(end.as_mut()).is_pending() {
-            tokio::spawn(end);
-        }
-    } else {
-        tokio::spawn(async move { handing.await.end().await });
+/// Hands over a file, in a task of its own. The whole of a small one is with the body when this returns, or with its compressor.
+pub(super) fn begin(beginning: Beginning, client: Client, running: Running) {
+    let is_whole = beginning.is_whole();
+    let mut pump = Box::pin(pump(beginning, client, running));
+    if !is_whole || now(pump.as_mut()).is_pending() {
+        tokio::spawn(pump);
     }
-    Ok(())
 }
 
-/// Polls a future for whoever polls it again at once where it is not ready.
-fn now<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
-}
-
-/// An export of which nothing more comes.
-struct Over {
-    how: Handed,
-    client: Client,
-    running: Running,
-}
-
-async fn hand(
-    mut export: Export,
-    first: Option<Bytes>,
-    mut client: Client,
-    mut running: Running,
-) -> Over {
-    running.first_byte();
+/// Hands over the chunks, hashes them beside it, and waits until the end is taken.
+async fn pump(beginning: Beginning, mut client: Client, mut running: Running) {
     let cancelled = running.cancelled();
-    let how = tokio::select! {
-        handed = hand_over(&mut export, first, &mut client, &mut running) => handed,
+    let handed = tokio::select! {
+        // The export goes with it: ClickHouse has nothing more to do for it, however long the client takes.
+        handed = hand_over(beginning, &mut client, &mut running) => handed,
         () = cancelled => Handed::Failed(running::cancelled()),
     };
-    // ClickHouse has nothing more to do for it, however long the client takes.
-    drop(export);
-    Over {
-        how,
-        client,
-        running,
-    }
-}
-
-impl Over {
-    /// Tells the client how it ended, and waits until that was taken.
-    async fn end(self) {
-        let Self {
-            how,
-            client,
-            mut running,
-        } = self;
-        match how {
-            Handed::All(sha256) => {
-                let cancelled = running.cancelled();
-                let end = Waiting::new(running.proved(sha256));
-                client.end(end, cancelled).await;
-            }
-            Handed::Failed(error) => client.abort(running, error).await,
-            Handed::Gone(Gone::Stalled) => running.stalled(),
-            // Which `running` says when it is dropped.
-            Handed::Gone(Gone::Left) => {}
+    match handed {
+        Handed::All(sha256) => {
+            let cancelled = running.cancelled();
+            let end = Waiting::new(running.proved(sha256));
+            client.end(end, cancelled).await;
         }
+        Handed::Failed(error) => client.abort(running, error),
+        Handed::Gone(Gone::Stalled) => running.stalled(),
+        // Which `running` says when it is dropped.
+        Handed::Gone(Gone::Left) => {}
     }
 }
 
-async fn hand_over(
-    export: &mut Export,
-    first: Option<Bytes>,
-    client: &mut Client,
-    running: &mut Running,
-) -> Handed {
+async fn hand_over(beginning: Beginning, client: &mut Client, running: &mut Running) -> Handed {
+    let Beginning { chunks, mut rest } = beginning;
     let mut digest = BodyDigest::begin();
-    let mut next = Ok(first);
-    loop {
-        let chunk = match next {
-            Ok(Some(chunk)) => chunk,
-            Ok(None) => break,
-            Err(error) => return Handed::Failed(error),
-        };
-        running.chunk(chunk.len());
-        if let Err(error) = digest.push(chunk.clone()).await {
-            return Handed::Failed(error);
+    for chunk in chunks {
+        if let Err(handed) = client.hand(chunk, &mut digest, running).await {
+            return handed;
         }
-        if let Err(gone) = client.take(chunk, running).await {
-            return Handed::Gone(gone);
-        }
+    }
+    while let Some(mut next) = rest {
         let begun = Instant::now();
-        next = tokio::select! {
-            next = export.next_chunk() => next,
+        let (export, chunk) = tokio::select! {
+            next = &mut next => next,
             () = client.chunks.closed() => return Handed::Gone(client.gone()),
         };
         client.pace.worked(begun.elapsed());
         running.figures(export.rows(), export.resumes());
+        rest = match chunk {
+            Ok(Some(chunk)) => match client.hand(chunk, &mut digest, running).await {
+                Ok(()) => Some(beginning::next(export)),
+                Err(handed) => return handed,
+            },
+            Ok(None) => None,
+            Err(error) => return Handed::Failed(error),
+        };
     }
     match digest.finish().await {
         Ok(sha256) => Handed::All(sha256),
@@ -165,7 +102,8 @@ async fn hand_over(
 }
 
 impl Client {
-    /// One that takes what comes out of `chunks`, by an HTTP/2 stream or not, compressed or not.
+    /// One that takes what comes out of `chunks`, which has room for the end and some chunks, by an HTTP/2 stream or not, compressed
+    /// or not.
     pub(super) fn new(
         chunks: mpsc::Sender<Said>,
         stall: Duration,
@@ -173,6 +111,7 @@ impl Client {
         compressing: Compressing,
     ) -> Self {
         Self {
+            end: chunks.clone().try_reserve_owned().ok(),
             chunks,
             stall,
             stream,
@@ -190,6 +129,18 @@ impl Client {
 
     fn has_stalled(&self) -> bool {
         self.stream.as_ref().is_some_and(Stream::has_stalled)
+    }
+
+    /// Hands over a chunk, and hashes it.
+    async fn hand(
+        &mut self,
+        chunk: Bytes,
+        digest: &mut BodyDigest,
+        running: &mut Running,
+    ) -> Result<(), Handed> {
+        running.chunk(chunk.len());
+        digest.push(chunk.clone()).await.map_err(Handed::Failed)?;
+        self.take(chunk, running).await.map_err(Handed::Gone)
     }
 
     /// Hands over a chunk. An export that waits for that lends its place; it has one again when this returns, or the client is slow,
@@ -230,9 +181,10 @@ impl Client {
 
     /// Hands over the proven end. Whether it is taken, and with it the export complete, is the body's to say; until then the export
     /// is open, but not for a client that takes nothing.
-    async fn end(self, end: Waiting, cancelled: impl Future<Output = ()>) {
+    async fn end(mut self, end: Waiting, cancelled: impl Future<Output = ()>) {
+        self.say_last(Ok(Say::End(end.clone())));
         let stalls = tokio::select! {
-            stalls = self.stalls(&end) => stalls,
+            stalls = self.stalls() => stalls,
             () = cancelled => {
                 if let Some(end) = end.take() {
                     end.cancelled();
@@ -246,11 +198,7 @@ impl Client {
     }
 
     /// Whether the client takes nothing for too long, or the end, or leaves.
-    async fn stalls(&self, end: &Waiting) -> bool {
-        let offered = self.chunks.send(Ok(Say::End(end.clone())));
-        if tokio::time::timeout(self.stall, offered).await.is_err() {
-            return true;
-        }
+    async fn stalls(&self) -> bool {
         loop {
             let room = self.chunks.capacity();
             // The body closes the channel when it has taken the end, and when it is dropped.
@@ -265,12 +213,17 @@ impl Client {
     }
 
     /// Tells the body that the export failed, so that it ends the connection.
-    async fn abort(self, mut running: Running, error: Error) {
+    fn abort(mut self, mut running: Running, error: Error) {
         running.aborted(&error);
         // The receipt says so before the client can ask for it.
         drop(running);
-        let said: Result<Say> = Err(error);
-        // A client that takes nothing, or left, learns it as well: the sender goes without a word.
-        let _ = tokio::time::timeout(self.stall, self.chunks.send(said)).await;
+        self.say_last(Err(error));
+    }
+
+    /// Says what there is room for in any case. A body that was not told hears that the sender is gone.
+    fn say_last(&mut self, last: Said) {
+        if let Some(room) = self.end.take() {
+            room.send(last);
+        }
     }
 }
