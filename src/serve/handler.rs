@@ -8,11 +8,10 @@ use hyper::header::{
     HeaderMap, HeaderName, HeaderValue, TE, TRAILER, VARY,
 };
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::mpsc;
 
 use super::Service;
 use super::beginning::Beginning;
-use super::body::{Body, QUEUED_CHUNKS};
+use super::body::Body;
 use super::compress;
 use super::encoding::Encoding;
 use super::metrics;
@@ -123,11 +122,10 @@ pub(super) async fn export(
         () = cancelled => Err(running::cancelled()),
     };
     let beginning = begun.inspect_err(|error| running.refused(error))?;
-    let (sender, receiver) = mpsc::channel(QUEUED_CHUNKS + 1);
     let stall = service.config.stall;
     let compressing = Compressing::default();
-    let client = Client::new(sender, stall, Stream::current(), compressing.clone());
-    let encoded = compress::encoded(encoding, receiver, stall, compressing)
+    let (client, said) = Client::new(stall, Stream::current(), compressing.clone());
+    let encoded = compress::encoded(encoding, said, stall, compressing)
         .inspect_err(|error| running.refused(error))?;
     running.first_byte();
     pump::begin(beginning, client, running);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::beginning::{self, Beginning, now};
-use super::body::{Said, Say};
+use super::body::{QUEUED_CHUNKS, Said, Say};
 use super::pace::{Compressing, Pace, SLACK};
 use super::running::{self, Running, Waiting};
 use super::streams::Stream;
@@ -102,21 +102,22 @@ async fn hand_over(beginning: Beginning, client: &mut Client, running: &mut Runn
 }
 
 impl Client {
-    /// One that takes what comes out of `chunks`, which has room for the end and some chunks, by an HTTP/2 stream or not, compressed
-    /// or not.
+    /// One that takes what is said to it, by an HTTP/2 stream or not, compressed or not.
     pub(super) fn new(
-        chunks: mpsc::Sender<Said>,
         stall: Duration,
         stream: Option<Stream>,
         compressing: Compressing,
-    ) -> Self {
-        Self {
+    ) -> (Self, mpsc::Receiver<Said>) {
+        let (chunks, said) = mpsc::channel(QUEUED_CHUNKS + 1);
+        let client = Self {
+            // There is room for one more, which nobody else takes.
             end: chunks.clone().try_reserve_owned().ok(),
             chunks,
             stall,
             stream,
             pace: Pace::new(compressing),
-        }
+        };
+        (client, said)
     }
 
     /// Why the body is there no more.
@@ -225,5 +226,35 @@ impl Client {
         if let Some(room) = self.end.take() {
             room.send(last);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::panic)] // a test that cannot go on fails
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_word_is_heard_behind_all_chunks_that_wait_and_is_said_once() {
+        let stall = Duration::from_secs(60);
+        let (mut client, mut said) = Client::new(stall, None, Compressing::default());
+        let mut chunks = 0;
+        while let Ok(room) = client.chunks.try_reserve() {
+            room.send(Ok(Say::Chunk(Bytes::from_static(b"row"))));
+            chunks += 1;
+        }
+        assert_eq!(chunks, QUEUED_CHUNKS);
+        client.say_last(Err(Error::internal("broken")));
+        client.say_last(Err(Error::internal("broken again")));
+        drop(client);
+        for _ in 0..chunks {
+            assert!(matches!(said.recv().await, Some(Ok(Say::Chunk(_)))));
+        }
+        match said.recv().await {
+            Some(Err(error)) => assert_eq!(error.to_string(), "broken"),
+            _ => panic!("the error was not heard"),
+        }
+        assert!(said.recv().await.is_none());
     }
 }

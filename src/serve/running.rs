@@ -85,8 +85,9 @@ impl Running {
         self.figures.set(rows, resumes);
     }
 
-    /// The export failed before its first byte, and the client gets a status.
+    /// The export failed before its first byte, and the client gets a status and no row.
     pub(super) fn refused(&mut self, error: &Error) {
+        self.figures.set(0, self.figures.resumes());
         self.end = Ended::Failed(Outcome::Refused, respond::code(error));
     }
 
