@@ -2,9 +2,9 @@
 //! So a small file goes out with its headers, and one whose end cannot be proved gets a status and is no half file.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 
 use super::body::QUEUED_CHUNKS;
 use super::running::Running;
@@ -46,11 +46,6 @@ impl Beginning {
         )
         .await
     }
-
-    /// Whether it is the whole file.
-    pub(super) fn is_whole(&self) -> bool {
-        self.rest.is_none()
-    }
 }
 
 impl<E> Beginning<E> {
@@ -67,20 +62,15 @@ impl<E> Beginning<E> {
             chunks.push(one);
             let mut rest = next(export);
             let is_small = bytes <= SMALL_BODY_BYTES && chunks.len() <= QUEUED_CHUNKS;
-            match is_small.then(|| now(rest.as_mut())) {
-                Some(Poll::Ready(ready)) => (export, chunk) = ready,
-                Some(Poll::Pending) | None => {
+            match is_small.then(|| rest.as_mut().now_or_never()).flatten() {
+                Some(ready) => (export, chunk) = ready,
+                None => {
                     let rest = Some(rest);
                     return Ok(Self { chunks, rest });
                 }
             }
         }
     }
-}
-
-/// Polls a future that is polled again by another task where it is not ready.
-pub(super) fn now<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
 #[cfg(test)]

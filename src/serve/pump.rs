@@ -4,9 +4,10 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 
-use super::beginning::{self, Beginning, now};
+use super::beginning::{self, Beginning};
 use super::body::{QUEUED_CHUNKS, Said, Say};
 use super::pace::{Compressing, Pace, SLACK};
 use super::running::{self, Running, Waiting};
@@ -32,19 +33,17 @@ enum Gone {
     Stalled,
 }
 
-/// What came of handing over.
-enum Handed {
-    /// Everything is with the body, and this is the hash of it.
-    All(Sha256Hex),
+/// Why a file is not handed over to its end.
+enum Broken {
     Failed(Error),
     Gone(Gone),
 }
 
 /// Hands over a file, in a task of its own. The whole of a small one is with the body when this returns, or with its compressor.
 pub(super) fn begin(beginning: Beginning, client: Client, running: Running) {
-    let is_whole = beginning.is_whole();
+    let is_whole = beginning.rest.is_none();
     let mut pump = Box::pin(pump(beginning, client, running));
-    if !is_whole || now(pump.as_mut()).is_pending() {
+    if !is_whole || pump.as_mut().now_or_never().is_none() {
         tokio::spawn(pump);
     }
 }
@@ -55,50 +54,47 @@ async fn pump(beginning: Beginning, mut client: Client, mut running: Running) {
     let handed = tokio::select! {
         // The export goes with it: ClickHouse has nothing more to do for it, however long the client takes.
         handed = hand_over(beginning, &mut client, &mut running) => handed,
-        () = cancelled => Handed::Failed(running::cancelled()),
+        () = cancelled => Err(Broken::Failed(running::cancelled())),
     };
     match handed {
-        Handed::All(sha256) => {
+        Ok(sha256) => {
             let cancelled = running.cancelled();
             let end = Waiting::new(running.proved(sha256));
             client.end(end, cancelled).await;
         }
-        Handed::Failed(error) => client.abort(running, error),
-        Handed::Gone(Gone::Stalled) => running.stalled(),
+        Err(Broken::Failed(error)) => client.abort(running, error),
+        Err(Broken::Gone(Gone::Stalled)) => running.stalled(),
         // Which `running` says when it is dropped.
-        Handed::Gone(Gone::Left) => {}
+        Err(Broken::Gone(Gone::Left)) => {}
     }
 }
 
-async fn hand_over(beginning: Beginning, client: &mut Client, running: &mut Running) -> Handed {
+/// Hands over all chunks, and gives the hash of them.
+async fn hand_over(
+    beginning: Beginning,
+    client: &mut Client,
+    running: &mut Running,
+) -> Result<Sha256Hex, Broken> {
     let Beginning { chunks, mut rest } = beginning;
     let mut digest = BodyDigest::begin();
     for chunk in chunks {
-        if let Err(handed) = client.hand(chunk, &mut digest, running).await {
-            return handed;
-        }
+        client.hand(chunk, &mut digest, running).await?;
     }
     while let Some(mut next) = rest {
         let begun = Instant::now();
         let (export, chunk) = tokio::select! {
             next = &mut next => next,
-            () = client.chunks.closed() => return Handed::Gone(client.gone()),
+            () = client.chunks.closed() => return Err(Broken::Gone(client.gone())),
         };
         client.pace.worked(begun.elapsed());
         running.figures(export.rows(), export.resumes());
-        rest = match chunk {
-            Ok(Some(chunk)) => match client.hand(chunk, &mut digest, running).await {
-                Ok(()) => Some(beginning::next(export)),
-                Err(handed) => return handed,
-            },
-            Ok(None) => None,
-            Err(error) => return Handed::Failed(error),
+        let Some(chunk) = chunk.map_err(Broken::Failed)? else {
+            break;
         };
+        client.hand(chunk, &mut digest, running).await?;
+        rest = Some(beginning::next(export));
     }
-    match digest.finish().await {
-        Ok(sha256) => Handed::All(sha256),
-        Err(error) => Handed::Failed(error),
-    }
+    digest.finish().await.map_err(Broken::Failed)
 }
 
 impl Client {
@@ -138,10 +134,10 @@ impl Client {
         chunk: Bytes,
         digest: &mut BodyDigest,
         running: &mut Running,
-    ) -> Result<(), Handed> {
+    ) -> Result<(), Broken> {
         running.chunk(chunk.len());
-        digest.push(chunk.clone()).await.map_err(Handed::Failed)?;
-        self.take(chunk, running).await.map_err(Handed::Gone)
+        digest.push(chunk.clone()).await.map_err(Broken::Failed)?;
+        self.take(chunk, running).await.map_err(Broken::Gone)
     }
 
     /// Hands over a chunk. An export that waits for that lends its place; it has one again when this returns, or the client is slow,
