@@ -47,7 +47,8 @@ pub enum TextColumn<'a> {
     Plain {
         /// The bytes that the spans point into.
         bytes: &'a [u8],
-        /// The span of row n at n times `stride`: a wire of rows leaves the spans of a row side by side.
+        /// The span of row n at n times `stride`: a wire of rows leaves the spans of a row side by side, and its texts in order,
+        /// each directly behind its own length.
         spans: &'a [Span],
         /// Distance from one row's span to the next.
         stride: usize,

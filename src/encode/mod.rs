@@ -11,6 +11,7 @@
 
 mod arrow;
 mod cells;
+mod combinations;
 mod copy;
 mod csv;
 mod json;

@@ -16,7 +16,8 @@ pub(super) const PIECE_BYTES: usize = 16 << 10;
 /// Where the texts of a row lie.
 pub(super) type RowSpans = [Span; TEXT_COLUMNS.len()];
 
-/// The texts of a batch whose spans lie side by side for each row, as a wire of rows leaves them.
+/// The texts of a batch whose spans lie side by side for each row, as a wire of rows leaves them: the texts of a row lie there in
+/// the columns' order, each but the first directly behind its own length in LEB128.
 pub(super) struct PlainRows<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) rows: &'a [RowSpans],
@@ -45,7 +46,27 @@ impl<'a> PlainRows<'a> {
                 TextColumn::Dictionary { .. } => false,
             });
         let rows = spans.as_chunks().0;
-        (side_by_side && rows.len() >= batch.rows()).then_some(Self { bytes, rows })
+        let plain = (side_by_side && rows.len() >= batch.rows()).then_some(Self { bytes, rows });
+        debug_assert!(plain.iter().all(|plain| plain.are_as_on_a_wire()));
+        plain
+    }
+
+    /// Whether each text lies directly behind its own length.
+    fn are_as_on_a_wire(&self) -> bool {
+        self.rows.iter().flat_map(|row| row.windows(2)).all(|pair| {
+            let (end, next) = (pair[0].start + pair[0].len, pair[1]);
+            let groups = self.bytes.get(end as usize..next.start as usize);
+            groups.is_some_and(|groups| {
+                let number = groups
+                    .iter()
+                    .rev()
+                    .fold(0, |number, group| number << 7 | u64::from(group & 0x7f));
+                let (last, others) = groups.split_last().unzip();
+                number == u64::from(next.len)
+                    && last.is_some_and(|group| *group < 0x80)
+                    && others.is_some_and(|groups: &[u8]| groups.iter().all(|group| *group >= 0x80))
+            })
+        })
     }
 }
 

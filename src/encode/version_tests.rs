@@ -5,6 +5,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::*;
+use crate::decode::support::write_length;
 use crate::decode::{EventType, Span, TextColumn};
 use crate::pushdown::columns::TEXT_COLUMNS;
 use crate::random;
@@ -73,17 +74,16 @@ fn file(name: &str) -> Vec<u8> {
     let texts: Vec<Vec<u8>> = (0..rows)
         .flat_map(|row| TEXT_COLUMNS.map(|column| text(row, column)))
         .collect();
-    let bytes = texts.concat();
-    let mut start = 0;
-    let span = |text: &Vec<u8>| {
+    // As on a wire: behind its length.
+    let mut bytes = Vec::new();
+    let mut span = |text: &Vec<u8>| {
+        write_length(text.len() as u64, &mut bytes);
+        let start = bytes.len() as u32;
+        bytes.extend_from_slice(text);
         let len = text.len() as u32;
-        start += len;
-        Span {
-            start: start - len,
-            len,
-        }
+        Span { start, len }
     };
-    let spans: Vec<_> = texts.iter().map(span).collect();
+    let spans: Vec<_> = texts.iter().map(&mut span).collect();
     let rows = 0..rows as i64;
     // Over the night that clocks went forward.
     let timestamps: Vec<_> = rows

@@ -1,4 +1,4 @@
-//! The columns of a row group in the making.
+//! A column of texts of a row group in the making.
 //!
 //! Values go from the wire straight into the page that will hold them. A page ends, a dictionary is given up and a
 //! row group is counted by the rows themselves, never by how they arrived.
@@ -15,11 +15,12 @@ use super::compressor::Compressor;
 use super::dictionary::Dictionary;
 use super::hybrid;
 use super::pages::{Bounds, DataPage, DictionaryPage, EndedColumn, Pages};
+use super::plain::copy_short;
 use crate::decode::Span;
 use crate::encode::rows::as_utf8;
 
 /// Most rows of a page.
-const PAGE_ROWS: usize = 20_000;
+pub(super) const PAGE_ROWS: usize = 20_000;
 
 /// A page ends with the value that reaches this many bytes.
 const PAGE_BYTES: usize = 4 << 20;
@@ -34,87 +35,10 @@ const DICTIONARY_BYTES: usize = 1 << 20;
 const UNKNOWN: u32 = u32::MAX;
 
 /// And of the empty text, which has none.
-const ABSENT: u32 = UNKNOWN - 1;
+pub(super) const ABSENT: u32 = UNKNOWN - 1;
 
 /// Longest text that statistics hold, in bytes. A column with a longer one has no statistics.
 const STATISTICS_BYTES: usize = 64;
-
-/// Times, in microseconds since 1970-01-01T00:00:00Z. Holds one page and the compressed ones.
-#[derive(Debug)]
-pub(super) struct TimeChunk {
-    column: ColumnDescPtr,
-    pages: Pages,
-    values: Vec<u8>,
-    /// Of the page, and of the row group.
-    bounds: Option<(i64, i64)>,
-    all_bounds: Option<(i64, i64)>,
-}
-
-impl TimeChunk {
-    pub(super) fn new(column: &ColumnDescPtr) -> Self {
-        Self {
-            column: column.clone(),
-            pages: Pages::new(column.clone()),
-            values: Vec::new(),
-            bounds: None,
-            all_bounds: None,
-        }
-    }
-
-    pub(super) fn bytes(&mut self) -> Result<usize> {
-        Ok(self.pages.bytes()? + self.values.len())
-    }
-
-    /// The pages of the row group so far.
-    pub(super) fn pages(&mut self) -> &mut Pages {
-        &mut self.pages
-    }
-
-    #[inline]
-    pub(super) fn push(&mut self, value: i64, compressor: &Compressor) {
-        self.values.extend_from_slice(&value.to_le_bytes());
-        let (min, max) = self.bounds.unwrap_or((value, value));
-        self.bounds = Some((min.min(value), max.max(value)));
-        if self.values.len() >= PAGE_ROWS * size_of::<i64>() {
-            self.end_page(compressor);
-        }
-    }
-
-    fn end_page(&mut self, compressor: &Compressor) {
-        let Some((min, max)) = self.bounds.take() else {
-            return;
-        };
-        let page = DataPage {
-            rows: self.values.len() / size_of::<i64>(),
-            bytes: std::mem::replace(&mut self.values, compressor.buffer()),
-            from: 0,
-            nulls: 0,
-            encoding: Encoding::PLAIN,
-            bounds: Some(Bounds::Between(
-                min.to_le_bytes().into(),
-                max.to_le_bytes().into(),
-            )),
-        };
-        self.pages.push(page, compressor);
-        let (all_min, all_max) = self.all_bounds.unwrap_or((min, max));
-        self.all_bounds = Some((all_min.min(min), all_max.max(max)));
-    }
-
-    /// Ends the row group's column and starts the next one's.
-    pub(super) fn end(&mut self, compressor: &Compressor) -> EndedColumn {
-        self.end_page(compressor);
-        let pages = std::mem::replace(&mut self.pages, Pages::new(self.column.clone()));
-        let statistics = self
-            .all_bounds
-            .take()
-            .map(|(min, max)| Statistics::int64(Some(min), Some(max), None, Some(0), false));
-        EndedColumn {
-            pages,
-            dictionary: None,
-            statistics,
-        }
-    }
-}
 
 /// Texts; the empty one is null. Holds one page, the dictionary and the compressed pages.
 #[derive(Debug)]
@@ -139,8 +63,8 @@ pub(super) struct TextChunk {
     bounds: Option<(Vec<u8>, Vec<u8>)>,
     all_bounds: Option<(Vec<u8>, Vec<u8>)>,
     all_nulls: usize,
-    /// Which codes have been compared for the bounds of a page.
-    compared: Vec<bool>,
+    /// Which codes a page has, for its bounds.
+    used: Vec<bool>,
     /// The codes of distinct texts that were looked up already.
     known: Vec<u32>,
 }
@@ -164,7 +88,7 @@ impl TextChunk {
             bounds: None,
             all_bounds: None,
             all_nulls: 0,
-            compared: Vec::new(),
+            used: Vec::new(),
             known: Vec::new(),
         }
     }
@@ -200,19 +124,21 @@ impl TextChunk {
                     |dictionary: &mut Dictionary, text| dictionary.code(bytes, span(text));
                 self.take_codes(next, &span, look_up)
             } else {
-                self.take_plain(next.map(|text| span(text).of(bytes)))
+                self.take_plain(bytes, next, &span)
             };
-            self.took(present, rows, compressor);
+            let dictionary_full = self.in_dictionary && self.dictionary_full();
+            self.took(present, rows, dictionary_full, compressor);
             done += rows;
         }
     }
 
-    /// Adds texts that come as codes into distinct ones; each of these is looked up once.
+    /// Adds texts, so many, that come as codes into distinct ones; each of these is looked up once.
     pub(super) fn extend_codes(
         &mut self,
         bytes: &[u8],
         entries: &[Span],
-        codes: &[u32],
+        count: usize,
+        code: impl Fn(usize) -> usize,
         compressor: &Compressor,
     ) {
         let mut known = std::mem::take(&mut self.known);
@@ -221,30 +147,76 @@ impl TextChunk {
             0 => ABSENT,
             _ => UNKNOWN,
         }));
-        let mut rest = codes;
-        while self.in_dictionary && !rest.is_empty() {
-            let next = &rest[..self.most_next().min(rest.len())];
-            let (present, rows) = match self.take_known(next, &known) {
+        let mut done = 0;
+        while self.in_dictionary && done < count {
+            let next = done..count.min(done + self.most_next());
+            let (present, rows) = match self.take_known(next.len(), |text| known[code(done + text)])
+            {
                 Some(present) => (present, next.len()),
                 None => {
                     let look_up = |dictionary: &mut Dictionary, text: usize| {
-                        let code = next[text] as usize;
-                        let place = &mut known[code];
+                        let place = &mut known[code(text)];
                         if *place == UNKNOWN {
-                            *place = dictionary.code(bytes, entries[code]);
+                            *place = dictionary.code(bytes, entries[code(text)]);
                         }
                         *place
                     };
-                    let span = |text: usize| entries[next[text] as usize];
-                    self.take_codes(0..next.len(), span, look_up)
+                    self.take_codes(next, |text| entries[code(text)], look_up)
                 }
             };
-            self.took(present, rows, compressor);
-            rest = &rest[rows..];
+            self.took(present, rows, self.dictionary_full(), compressor);
+            done += rows;
         }
         self.known = known;
-        let span = |text: usize| entries[rest[text] as usize];
-        self.extend(bytes, rest.len(), span, compressor);
+        let span = |text: usize| entries[code(done + text)];
+        self.extend(bytes, count - done, span, compressor);
+    }
+
+    /// Whether what is looked up may be added with [`TextChunk::extend_looked_up`].
+    pub(super) fn in_dictionary(&self) -> bool {
+        self.in_dictionary
+    }
+
+    /// How many rows there is room for in the page.
+    pub(super) fn page_room(&self) -> usize {
+        PAGE_ROWS - self.rows
+    }
+
+    /// The code of a text that is added next.
+    pub(super) fn look_up(&mut self, bytes: &[u8], span: Span) -> u32 {
+        match span.len {
+            0 => ABSENT,
+            _ => self.dictionary.code(bytes, span),
+        }
+    }
+
+    /// Adds texts that were looked up, in order: no more than the page has room for, and none behind that which made the
+    /// dictionary full.
+    pub(super) fn extend_looked_up(&mut self, codes: &[u32], compressor: &Compressor) {
+        let mut rest = codes;
+        while !rest.is_empty() {
+            let (next, behind) = rest.split_at(self.most_next().min(rest.len()));
+            let present = self.take_looked_up(next);
+            let dictionary_full = behind.is_empty() && self.dictionary_full();
+            self.took(present, next.len(), dictionary_full, compressor);
+            rest = behind;
+        }
+    }
+
+    /// Takes 64 texts at most by their codes. Gives a bit for each that is there.
+    #[inline(always)]
+    fn take_looked_up(&mut self, codes: &[u32]) -> u64 {
+        let absent = codes.iter().map(|&code| u32::from(code == ABSENT));
+        let absent = absent.sum::<u32>() as usize;
+        if absent == codes.len() {
+            return 0;
+        }
+        if absent == 0 {
+            self.codes.extend_from_slice(codes);
+            return u64::MAX >> (64 - codes.len());
+        }
+        self.take_known(codes.len(), |text| codes[text])
+            .unwrap_or_default()
     }
 
     /// How many rows there is room for in the last word of those that say what is there, and in the page.
@@ -253,7 +225,7 @@ impl TextChunk {
     }
 
     /// Counts rows whose texts were taken, and ends the page or the dictionary with them if they are full.
-    fn took(&mut self, present: u64, rows: usize, compressor: &Compressor) {
+    fn took(&mut self, present: u64, rows: usize, dictionary_full: bool, compressor: &Compressor) {
         let first = self.rows % 64;
         match self.present.last_mut() {
             Some(word) if first > 0 => *word |= present << first,
@@ -261,7 +233,6 @@ impl TextChunk {
         }
         self.rows += rows;
         self.nulls += rows - present.count_ones() as usize;
-        let dictionary_full = self.in_dictionary && self.dictionary_full();
         if dictionary_full || self.plain_bytes() >= PAGE_BYTES || self.rows >= PAGE_ROWS {
             self.end_page(compressor);
         }
@@ -273,27 +244,28 @@ impl TextChunk {
         self.plain.len().saturating_sub(LEVELS_ROOM)
     }
 
-    fn dictionary_full(&self) -> bool {
+    /// Whether the page is the last one that has codes.
+    pub(super) fn dictionary_full(&self) -> bool {
         self.dictionary.page().len() >= DICTIONARY_BYTES || self.dictionary.is_full()
     }
 
-    /// Takes 64 texts at most that come as codes, if all of them were looked up before. Gives a bit for each that is there.
-    #[inline]
-    fn take_known(&mut self, codes: &[u32], known: &[u32]) -> Option<u64> {
-        let mut places = [0; 64];
+    /// Takes so many texts, 64 at most, by their codes, if all of them are known. Gives a bit for each text that is there.
+    #[inline(always)]
+    fn take_known(&mut self, count: usize, code: impl Fn(usize) -> u32) -> Option<u64> {
+        let mut codes = [0; 64];
         let (mut present, mut taken, mut unknown) = (0, 0, false);
-        for (row, &code) in codes.iter().enumerate() {
-            let place = known[code as usize];
-            unknown |= place == UNKNOWN;
+        for row in 0..count {
+            let code = code(row);
+            unknown |= code == UNKNOWN;
             // Written over by the next one where there is no text.
-            places[taken % 64] = place;
-            taken += usize::from(place != ABSENT);
-            present |= u64::from(place != ABSENT) << row;
+            codes[taken % 64] = code;
+            taken += usize::from(code != ABSENT);
+            present |= u64::from(code != ABSENT) << row;
         }
         if unknown {
             return None;
         }
-        self.codes.extend_from_slice(&places[..taken]);
+        self.codes.extend_from_slice(&codes[..taken]);
         Some(present)
     }
 
@@ -305,52 +277,52 @@ impl TextChunk {
         span: impl Fn(usize) -> Span,
         mut look_up: impl FnMut(&mut Dictionary, usize) -> u32,
     ) -> (u64, usize) {
-        // First which are there, without a branch: a processor guesses that wrongly.
-        let (first, rows) = (texts.start, texts.len());
-        let mut there = [0; 64];
-        let (mut present, mut taken) = (0, 0);
-        for row in 0..rows {
-            let is_there = span(first + row).len > 0;
-            // Written over by the next one where there is no text.
-            there[taken % 64] = row;
-            taken += usize::from(is_there);
-            present |= u64::from(is_there) << row;
-        }
-        for &row in &there[..taken] {
+        let there = There::among(texts.len(), |row| span(texts.start + row).len > 0);
+        for &row in there.rows() {
             let known = self.dictionary.len();
-            let code = look_up(&mut self.dictionary, first + row);
+            let code = look_up(&mut self.dictionary, texts.start + row);
             self.codes.push(code);
             if self.dictionary.len() != known && self.dictionary_full() {
-                return (present & u64::MAX >> (63 - row), row + 1);
+                return (there.bits & u64::MAX >> (63 - row), row + 1);
             }
         }
-        (present, rows)
+        (there.bits, texts.len())
     }
 
-    /// Copies texts until the page is full. Gives a bit for each that is there, and how many rows were taken.
+    /// Copies 64 texts at most, until the page is full. Gives a bit for each that is there, and how many rows were taken.
     #[inline]
-    fn take_plain<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) -> (u64, usize) {
+    fn take_plain(
+        &mut self,
+        bytes: &[u8],
+        texts: Range<usize>,
+        span: impl Fn(usize) -> Span,
+    ) -> (u64, usize) {
         if self.plain.is_empty() {
             self.plain.resize(LEVELS_ROOM, 0);
         }
-        let (mut present, mut rows) = (0, 0);
-        for text in texts {
-            rows += 1;
-            if !text.is_empty() {
-                present |= 1 << (rows - 1);
-                let text = as_utf8(text);
-                if self.in_statistics {
-                    extend_bounds(&mut self.bounds, &text);
-                }
-                let len = (text.len() as u32).to_le_bytes();
-                self.plain.extend_from_slice(&len);
-                self.plain.extend_from_slice(&text);
-                if self.plain_bytes() >= PAGE_BYTES {
-                    break;
-                }
+        let there = There::among(texts.len(), |row| span(texts.start + row).len > 0);
+        let mut rows = there.rows();
+        // Where nothing is wanted of them but their bytes, texts that are short and UTF-8 are copied in blocks.
+        let spans = rows.iter().map(|row| span(texts.start + row));
+        let room = spans.map(|span| 4 + span.len as usize).sum::<usize>();
+        if !self.in_statistics && self.plain_bytes() + room < PAGE_BYTES {
+            let spans = rows.iter().map(|row| span(texts.start + row));
+            let taken = copy_short(bytes, spans, room, &mut self.plain);
+            rows = &rows[taken..];
+        }
+        for &row in rows {
+            let text = as_utf8(span(texts.start + row).of(bytes));
+            if self.in_statistics {
+                extend_bounds(&mut self.bounds, &text);
+            }
+            let len = (text.len() as u32).to_le_bytes();
+            self.plain.extend_from_slice(&len);
+            self.plain.extend_from_slice(&text);
+            if self.plain_bytes() >= PAGE_BYTES {
+                return (there.bits & u64::MAX >> (63 - row), row + 1);
             }
         }
-        (present, rows)
+        (there.bits, texts.len())
     }
 
     fn end_page(&mut self, compressor: &Compressor) {
@@ -406,12 +378,13 @@ impl TextChunk {
             return None;
         }
         if self.in_dictionary {
-            self.compared.clear();
-            self.compared.resize(self.dictionary.len(), false);
+            self.used.clear();
+            self.used.resize(self.dictionary.len(), false);
             for &code in &self.codes {
-                if !std::mem::replace(&mut self.compared[code as usize], true) {
-                    extend_bounds(&mut self.bounds, self.dictionary.text(code));
-                }
+                self.used[code as usize] = true;
+            }
+            for (code, _) in self.used.iter().enumerate().filter(|(_, used)| **used) {
+                extend_bounds(&mut self.bounds, self.dictionary.text(code as u32));
             }
         }
         let Some((min, max)) = self.bounds.take() else {
@@ -447,6 +420,38 @@ impl TextChunk {
             dictionary,
             statistics,
         }
+    }
+}
+
+/// Which rows have texts.
+struct There {
+    rows: [usize; 64],
+    count: usize,
+    /// A bit for each row.
+    bits: u64,
+}
+
+impl There {
+    /// Among so many rows, 64 at most. Without a branch: a processor guesses that wrongly.
+    #[inline(always)]
+    fn among(count: usize, is_there: impl Fn(usize) -> bool) -> Self {
+        let mut there = Self {
+            rows: [0; 64],
+            count: 0,
+            bits: 0,
+        };
+        for row in 0..count {
+            let is_there = is_there(row);
+            // Written over by the next one where there is no text.
+            there.rows[there.count % 64] = row;
+            there.count += usize::from(is_there);
+            there.bits |= u64::from(is_there) << row;
+        }
+        there
+    }
+
+    fn rows(&self) -> &[usize] {
+        &self.rows[..self.count]
     }
 }
 

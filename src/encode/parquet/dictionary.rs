@@ -17,7 +17,10 @@ const MAX_TEXTS: usize = (1 << CODE_BITS) - 2;
 
 /// Texts of so many bytes are hashed and compared as two numbers, without a look at how long they are: of texts whose lengths
 /// vary, a processor guesses most wrongly, and that takes longer than the work itself.
-const SHORT: usize = 16;
+const SHORT: usize = 32;
+
+/// A short text as numbers, zeros behind it.
+type Short = [u64; SHORT / 8];
 
 /// Texts and their codes. Holds the dictionary page in the making, as Parquet has it, and 32 to 64 bytes an entry.
 #[derive(Debug)]
@@ -36,7 +39,18 @@ struct Entry {
     /// Where the text lies in the page.
     span: Span,
     /// A short text itself, zeros behind it.
-    short: [u64; 2],
+    short: Short,
+}
+
+impl Entry {
+    /// Whether it is a short text, without a call.
+    #[inline(always)]
+    fn is(&self, short: Short, len: u32) -> bool {
+        let words = self.short.iter().zip(short);
+        words.fold(u64::from(self.span.len ^ len), |differ, (one, other)| {
+            differ | (one ^ other)
+        }) == 0
+    }
 }
 
 impl Dictionary {
@@ -87,7 +101,7 @@ impl Dictionary {
             let hash = self.hash_short(short, span.len);
             let is_it = |dictionary: &Self, code: u32| {
                 let entry = &dictionary.entries[code as usize];
-                entry.span.len == span.len && entry.short == short
+                entry.is(short, span.len)
             };
             self.find(bytes, span, hash, is_it)
         } else {
@@ -142,7 +156,7 @@ impl Dictionary {
         self.page.extend_from_slice(text);
         let short = match text.len() {
             ..=SHORT => short(text, whole(text)),
-            _ => [0; 2],
+            _ => Short::default(),
         };
         self.entries.push(Entry { span, short });
         self.insert(hash, code);
@@ -177,9 +191,12 @@ impl Dictionary {
 
     /// Multiplication to 128 bits, folded, after wyhash (<https://github.com/wangyi-fudan/wyhash>).
     #[inline(always)]
-    fn hash_short(&self, [low, high]: [u64; 2], len: u32) -> u64 {
+    fn hash_short(&self, [a, b, c, d]: Short, len: u32) -> u64 {
         let [key, other] = self.keys;
-        fold(fold(low ^ self.seed(len), high ^ other), key)
+        fold(
+            fold(a ^ self.seed(len), b ^ other) ^ fold(c ^ other, d ^ key),
+            key,
+        )
     }
 
     #[inline(always)]
@@ -214,30 +231,31 @@ fn whole(bytes: &[u8]) -> Span {
 
 /// A text of at most [`SHORT`] bytes, zeros behind it.
 #[inline(always)]
-fn short(bytes: &[u8], span: Span) -> [u64; 2] {
+fn short(bytes: &[u8], span: Span) -> Short {
     let start = span.start as usize;
-    match bytes[start..].first_chunk::<SHORT>() {
-        Some(block) => {
-            let [low, high] = halves(*block);
-            let [low_mask, high_mask] = MASKS[span.len as usize];
-            [low & low_mask, high & high_mask]
-        }
+    let words = |block: &[u8; SHORT], mask: &Short| {
+        let words = block.as_chunks().0;
+        std::array::from_fn(|place| u64::from_le_bytes(words[place]) & mask[place])
+    };
+    match bytes[start..].first_chunk() {
+        Some(block) => words(block, &MASKS[span.len as usize]),
         None => {
             let mut block = [0; SHORT];
             let text = span.of(bytes);
             block[..text.len()].copy_from_slice(text);
-            halves(block)
+            words(&block, &[u64::MAX; SHORT / 8])
         }
     }
 }
 
 /// For each length of a short text ones where it has bytes.
-const MASKS: [[u64; 2]; SHORT + 1] = {
-    let mut masks = [[0; 2]; SHORT + 1];
+const MASKS: [Short; SHORT + 1] = {
+    let mut masks = [[0; SHORT / 8]; SHORT + 1];
     let mut len = 1;
     while len <= SHORT {
-        let mask = u128::MAX >> (8 * (SHORT - len));
-        masks[len] = [mask as u64, (mask >> 64) as u64];
+        masks[len] = masks[len - 1];
+        let byte = len - 1;
+        masks[len][byte / 8] |= 0xff << (8 * (byte % 8));
         len += 1;
     }
     masks

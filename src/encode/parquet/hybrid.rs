@@ -53,6 +53,44 @@ fn pack(values: &[u32], width: u32, out: &mut Vec<u8>) {
     let groups = values.len().div_ceil(8);
     write_varint((groups as u64) << 1 | 1, out);
     let end = out.len() + groups * width as usize;
+    if width <= 16 {
+        pack_narrow(values, width, out);
+    } else {
+        pack_wide(values, width, out);
+    }
+    out.resize(end, 0);
+}
+
+/// Values of at most 16 bits, eight at a time: they fill as many bytes as one has bits.
+fn pack_narrow(values: &[u32], width: u32, out: &mut Vec<u8>) {
+    let mut at = out.len();
+    let (eights, rest) = values.as_chunks();
+    out.resize(
+        at + eights.len() * width as usize + 2 * size_of::<u128>(),
+        0,
+    );
+    let four = |values: [u32; 4]| {
+        let [a, b, c, d] = values.map(u64::from);
+        a | b << width | c << (2 * width) | d << (3 * width)
+    };
+    let mut put = |[a, b, c, d, e, f, g, h]: [u32; 8]| {
+        let (low, high) = (four([a, b, c, d]), four([e, f, g, h]));
+        let bits = u128::from(low) | u128::from(high) << (4 * width);
+        if let Some(room) = out[at..].first_chunk_mut() {
+            *room = bits.to_le_bytes();
+        }
+        at += width as usize;
+    };
+    eights.iter().for_each(|&eight| put(eight));
+    if !rest.is_empty() {
+        let mut eight = [0; 8];
+        eight[..rest.len()].copy_from_slice(rest);
+        put(eight);
+    }
+}
+
+/// Values of more bits.
+fn pack_wide(values: &[u32], width: u32, out: &mut Vec<u8>) {
     let mut bits = 0u64;
     let mut filled = 0;
     for &value in values {
@@ -65,7 +103,6 @@ fn pack(values: &[u32], width: u32, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(&bits.to_le_bytes());
-    out.resize(end, 0);
 }
 
 /// Appends a bit for each of `count` rows, those of `words` from the lowest on.

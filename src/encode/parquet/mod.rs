@@ -15,8 +15,11 @@ mod chunks;
 mod compressor;
 mod dictionary;
 mod hybrid;
+mod neighbours;
 mod pages;
+mod plain;
 mod properties;
+mod times;
 
 use std::sync::Arc;
 
@@ -28,9 +31,11 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::writer::SerializedFileWriter;
 
-use self::chunks::{TextChunk, TimeChunk};
+use self::chunks::TextChunk;
 use self::compressor::Compressor;
+use self::neighbours::Neighbours;
 use self::properties::{WITH_STATISTICS, WITHOUT_DICTIONARY};
+use self::times::TimeChunk;
 use super::rows::{PlainRows, text_bytes};
 use super::sink::Sink;
 use super::{FileInfo, timestamp};
@@ -56,14 +61,29 @@ const ROW_GROUP_BYTES: usize = 48 << 20;
 
 /// The names of the event types, and where they lie.
 const EVENT_TYPES: &[u8] = b"pageviewevent";
-const PAGEVIEW: Span = Span {
-    start: 0,
-    len: EventType::Pageview.as_str().len() as u32,
+const EVENT_TYPE_SPANS: [Span; 2] = {
+    let pageview = EventType::Pageview.as_str().len() as u32;
+    let event = EventType::Event.as_str().len() as u32;
+    [
+        Span {
+            start: 0,
+            len: pageview,
+        },
+        Span {
+            start: pageview,
+            len: event,
+        },
+    ]
 };
-const EVENT: Span = Span {
-    start: PAGEVIEW.len,
-    len: EventType::Event.as_str().len() as u32,
-};
+
+/// A column of texts that the file has.
+#[derive(Debug)]
+struct Texts {
+    /// Its place in the file, and that among `TEXT_COLUMNS`.
+    place: usize,
+    column: usize,
+    chunk: TextChunk,
+}
 
 /// A Parquet file in the making.
 #[derive(Debug)]
@@ -72,10 +92,11 @@ pub struct ParquetEncoder {
     compressor: Compressor,
     /// As the file says it.
     compression: Compression,
-    /// The columns that the file has, each with its place in it; of texts also their place among `TEXT_COLUMNS`.
+    /// The columns that the file has, times and event types with their place in it.
     times: Option<(usize, TimeChunk)>,
     event_types: Option<(usize, TextChunk)>,
-    text: Vec<(usize, usize, TextChunk)>,
+    text: Vec<Texts>,
+    neighbours: Vec<Neighbours>,
     /// Rows and bytes of text since the row group was looked at, and the rows before.
     step_rows: usize,
     step_text_bytes: usize,
@@ -112,12 +133,17 @@ impl ParquetEncoder {
             match field {
                 Field::Timestamp => times = Some((place, TimeChunk::new(column))),
                 Field::EventType => event_types = Some((place, chunk(field.name()))),
-                Field::Text(of) => text.push((place, of, chunk(field.name()))),
+                Field::Text(column) => text.push(Texts {
+                    place,
+                    column,
+                    chunk: chunk(field.name()),
+                }),
             }
         }
         Ok(Self {
             times,
             event_types,
+            neighbours: Neighbours::all_of(&text),
             text,
             compression: properties::compression(info.compression).map_err(start)?,
             compressor: Compressor::new(info.compression).map_err(start)?,
@@ -192,28 +218,48 @@ impl ParquetEncoder {
         }
         if let Some((_, chunk)) = &mut self.event_types {
             let event_types = &batch.event_types[start..end];
-            let span = |row: usize| match event_types[row] {
-                EventType::Pageview => PAGEVIEW,
-                EventType::Event => EVENT,
+            let code = |row: usize| match event_types[row] {
+                EventType::Pageview => 0,
+                EventType::Event => 1,
             };
-            chunk.extend(EVENT_TYPES, event_types.len(), span, compressor);
+            let (bytes, spans) = (EVENT_TYPES, &EVENT_TYPE_SPANS);
+            chunk.extend_codes(bytes, spans, event_types.len(), code, compressor);
         }
         if let Some(plain) = plain {
             for rows in plain.rows[start..end].chunks(TILE_ROWS) {
-                for &mut (_, column, ref mut chunk) in &mut self.text {
+                for neighbours in &mut self.neighbours {
+                    neighbours.extend(plain.bytes, rows, &mut self.text, compressor);
+                }
+                for &mut Texts {
+                    column,
+                    ref mut chunk,
+                    ..
+                } in &mut self.text
+                {
+                    if self.neighbours.iter().any(|of| of.has(column)) {
+                        continue;
+                    }
                     let span = |row: usize| rows[row][column];
                     chunk.extend(plain.bytes, rows.len(), span, compressor);
                 }
             }
             return;
         }
-        for &mut (_, column, ref mut chunk) in &mut self.text {
+        for &mut Texts {
+            column,
+            ref mut chunk,
+            ..
+        } in &mut self.text
+        {
             match batch.text[column] {
                 TextColumn::Dictionary {
                     bytes,
                     entries,
                     codes,
-                } => chunk.extend_codes(bytes, entries, &codes[start..end], compressor),
+                } => {
+                    let code = |row: usize| codes[start + row] as usize;
+                    chunk.extend_codes(bytes, entries, end - start, code, compressor);
+                }
                 TextColumn::Plain {
                     bytes,
                     spans,
@@ -247,8 +293,8 @@ impl ParquetEncoder {
         if let Some((_, event_types)) = &mut self.event_types {
             bytes += event_types.bytes()?;
         }
-        for (_, _, chunk) in &mut self.text {
-            bytes += chunk.bytes()?;
+        for texts in &mut self.text {
+            bytes += texts.chunk.bytes()?;
         }
         Ok(bytes)
     }
@@ -266,7 +312,9 @@ impl ParquetEncoder {
         let event_types = self.event_types.iter_mut();
         let event_types = event_types.map(|(place, chunk)| (*place, chunk.end(compressor)));
         let texts = self.text.iter_mut();
-        let texts = texts.map(|(place, _, chunk)| (*place, chunk.end(compressor)));
+        let texts = texts.map(|texts| (texts.place, texts.chunk.end(compressor)));
+        // Their codes go with the dictionaries.
+        self.neighbours.iter_mut().for_each(Neighbours::clear);
         // All of them end before the first is waited for.
         let mut columns: Vec<_> = times.chain(event_types).chain(texts).collect();
         columns.sort_by_key(|(place, _)| *place);
@@ -291,7 +339,7 @@ impl ParquetEncoder {
         let event_types = self.event_types.iter_mut();
         let event_types = event_types.map(|(of, chunk)| (*of, chunk.pages()));
         let texts = self.text.iter_mut();
-        let texts = texts.map(|(of, _, chunk)| (*of, chunk.pages()));
+        let texts = texts.map(|texts| (texts.place, texts.chunk.pages()));
         let mut columns = times.chain(event_types).chain(texts);
         if let Some((_, pages)) = columns.find(|(of, _)| *of == place) {
             pages.reuse(room);

@@ -1,0 +1,185 @@
+//! Columns side by side whose texts are looked up together.
+
+use super::chunks::ABSENT;
+use super::compressor::Compressor;
+use super::{TILE_ROWS, Texts};
+use crate::encode::combinations::{Combinations, MOST_NEIGHBOURS, NEIGHBOURS, Place};
+use crate::encode::rows::RowSpans;
+
+/// Some of the columns, and the codes of the combinations that they had last.
+#[derive(Debug)]
+pub(super) struct Neighbours {
+    combinations: Combinations<[u32; MOST_NEIGHBOURS]>,
+    /// Their places among the file's columns of texts.
+    members: Vec<usize>,
+    /// The codes of some rows, by member.
+    codes: Box<[[u32; TILE_ROWS]; MOST_NEIGHBOURS]>,
+}
+
+impl Neighbours {
+    /// Those that a file has.
+    pub(super) fn all_of(text: &[Texts]) -> Vec<Self> {
+        let members = NEIGHBOURS.map(|columns| {
+            let members = text.iter().enumerate();
+            let members = members.filter(|(_, texts)| columns.contains(&texts.column));
+            (columns.clone(), members.map(|(member, _)| member).collect())
+        });
+        let several = members
+            .into_iter()
+            .filter(|(_, members): &(_, Vec<_>)| members.len() > 1);
+        several
+            .map(|(columns, members)| Self {
+                combinations: Combinations::new(columns),
+                members,
+                codes: Box::new([[0; TILE_ROWS]; MOST_NEIGHBOURS]),
+            })
+            .collect()
+    }
+
+    /// Whether a column is one of them.
+    pub(super) fn has(&self, column: usize) -> bool {
+        self.combinations.columns().contains(&column)
+    }
+
+    /// Forgets all codes.
+    pub(super) fn clear(&mut self) {
+        self.combinations.clear();
+    }
+
+    /// Adds rows whose texts lie in `bytes`, [`TILE_ROWS`] at most.
+    pub(super) fn extend(
+        &mut self,
+        bytes: &[u8],
+        mut rows: &[RowSpans],
+        text: &mut [Texts],
+        compressor: &Compressor,
+    ) {
+        while !rows.is_empty()
+            && self
+                .members
+                .iter()
+                .all(|&member| text[member].chunk.in_dictionary())
+        {
+            // Their pages have the same rows for as long as all of them have dictionaries.
+            let room = text[self.members[0]].chunk.page_room();
+            let taken = self.look_up(bytes, &rows[..room.min(rows.len())], text);
+            for (&member, codes) in self.members.iter().zip(&*self.codes) {
+                text[member]
+                    .chunk
+                    .extend_looked_up(&codes[..taken], compressor);
+            }
+            rows = &rows[taken..];
+        }
+        for &member in &self.members {
+            let Texts { column, chunk, .. } = &mut text[member];
+            chunk.extend(bytes, rows.len(), |row| rows[row][*column], compressor);
+        }
+    }
+
+    /// Looks rows up until a dictionary is full. Gives how many.
+    fn look_up(&mut self, bytes: &[u8], rows: &[RowSpans], text: &mut [Texts]) -> usize {
+        for (place, row) in rows.iter().enumerate() {
+            let mut new = false;
+            let mut look_up = || {
+                new = true;
+                let mut codes = [0; MOST_NEIGHBOURS];
+                for (code, &member) in codes.iter_mut().zip(&self.members) {
+                    let Texts { column, chunk, .. } = &mut text[member];
+                    *code = chunk.look_up(bytes, row[*column]);
+                }
+                codes
+            };
+            let codes = if self.combinations.is_empty(row) {
+                [ABSENT; MOST_NEIGHBOURS]
+            } else {
+                match self.combinations.place(bytes, row) {
+                    Place::Known(codes) => *codes,
+                    Place::New(codes) => {
+                        *codes = look_up();
+                        *codes
+                    }
+                    Place::Nowhere => look_up(),
+                }
+            };
+            for (column, code) in self.codes.iter_mut().zip(codes) {
+                column[place] = code;
+            }
+            let mut members = self.members.iter();
+            if new && members.any(|&member| text[member].chunk.dictionary_full()) {
+                return place + 1;
+            }
+        }
+        rows.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // a test that cannot go on fails
+
+    use bytes::Bytes;
+
+    use crate::decode::support::native::{TABLE, native};
+    use crate::decode::support::{Corpus, Row, wire};
+    use crate::decode::{Decoder, Wire};
+    use crate::encode::{Encoder, FileInfo};
+    use crate::request::{Fields, Format};
+
+    const CITY: usize = 7;
+    const CAMPAIGN: usize = 14;
+
+    fn file(kind: Wire, wire: &[u8], chunk: usize, fields: &Fields) -> Vec<u8> {
+        let info = FileInfo {
+            fields: fields.clone(),
+            ..FileInfo::default()
+        };
+        let mut decoder = Decoder::new(kind);
+        let mut encoder = Encoder::new(Format::Parquet, &info).unwrap();
+        for chunk in wire.chunks(chunk) {
+            decoder.push(Bytes::copy_from_slice(chunk));
+            while let Some(batch) = decoder.next_batch().unwrap() {
+                encoder.batch(&batch).unwrap();
+            }
+        }
+        decoder.finish().unwrap();
+        encoder.finish().unwrap();
+        let mut file = Vec::new();
+        while let Some(chunk) = encoder.take_chunk() {
+            file.extend_from_slice(&chunk);
+        }
+        file
+    }
+
+    /// Columns that come one by one know nothing of neighbours.
+    fn is_the_file_of_columns(rows: &[Row], fields: &Fields) {
+        let (by_row, by_column) = (wire(rows), native(rows, 1_000, &TABLE));
+        let expected = file(Wire::Native, &by_column, 128 << 10, fields);
+        for chunk in [5_000, 128 << 10] {
+            let found = file(Wire::RowBinary, &by_row, chunk, fields);
+            assert!(found == expected, "chunks of {chunk}");
+        }
+    }
+
+    #[test]
+    fn pages_end_where_they_do_column_by_column() {
+        let mut rows = Corpus::PageViews.rows(45_000);
+        for (number, row) in rows.iter_mut().enumerate() {
+            // The first row of the second page has a text for whose code those of the first page are a bit too narrow.
+            row.text[CITY] = format!("city {}", number * 16_384 / 20_000).into_bytes();
+        }
+        is_the_file_of_columns(&rows, &Fields::default());
+    }
+
+    #[test]
+    fn a_dictionary_that_is_full_ends_where_it_does_alone() {
+        let mut rows = Corpus::PageViews.rows(30_000);
+        for (number, row) in rows.iter_mut().enumerate() {
+            // Full with some row in a page, and of different columns with different rows.
+            row.text[CITY] = format!("{number:050}").into_bytes();
+            row.text[CAMPAIGN] = format!("{:090}", number * number % 29_989).into_bytes();
+        }
+        is_the_file_of_columns(&rows, &Fields::default());
+        let fields = Fields::parse("city,country,utm_campaign,os").unwrap();
+        is_the_file_of_columns(&rows, &fields);
+    }
+}
