@@ -9,11 +9,12 @@ use std::ops::Range;
 use super::rows::RowSpans;
 
 /// Columns side by side whose values go together, as places in [`TEXT_COLUMNS`](crate::pushdown::columns::TEXT_COLUMNS): where an
-/// event came from and what sent it; its campaign.
-pub(super) const NEIGHBOURS: [Range<usize>; 2] = [5..11, 12..15];
+/// event came from, what sent it, and its campaign. The first two apart: of the two together, a website that is read everywhere
+/// has more than can be kept.
+pub(super) const NEIGHBOURS: [Range<usize>; 3] = [5..8, 8..11, 12..15];
 
 /// Most columns that go together.
-pub(super) const MOST_NEIGHBOURS: usize = 6;
+pub(super) const MOST_NEIGHBOURS: usize = 3;
 
 /// Combinations that are kept, a power of two. A new one takes the place of an older one.
 const SLOTS: usize = 1 << 10;
