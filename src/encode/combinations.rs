@@ -16,6 +16,15 @@ pub(super) const NEIGHBOURS: [Range<usize>; 3] = [5..8, 8..11, 12..15];
 /// Most columns that go together.
 pub(super) const MOST_NEIGHBOURS: usize = 3;
 
+const _: () = {
+    let mut place = 0;
+    while place < NEIGHBOURS.len() {
+        let columns = &NEIGHBOURS[place];
+        assert!(columns.end - columns.start <= MOST_NEIGHBOURS);
+        place += 1;
+    }
+};
+
 /// Combinations that are kept, a power of two. A new one takes the place of an older one.
 const SLOTS: usize = 1 << 10;
 
@@ -57,7 +66,7 @@ pub(super) enum Place<'a, V> {
 }
 
 impl Combination {
-    /// Whether this is another one, without a call.
+    /// Whether the other one is the same, without a call.
     #[inline(always)]
     fn is(&self, other: &Self) -> bool {
         let words = self.words.iter().zip(&other.words);
@@ -88,7 +97,7 @@ impl<V: Clone + Default> Combinations<V> {
         self.slots.clear();
     }
 
-    /// Whether a row has nothing in any of the columns. May say no where it has not.
+    /// Whether all of a row's texts are empty, as far as that can be seen at once: where it is false, they may be empty, too.
     #[inline(always)]
     pub(super) fn is_empty(&self, row: &RowSpans) -> bool {
         let (first, last) = (row[self.columns.start], row[self.columns.end - 1]);

@@ -188,12 +188,18 @@ fn a_row_group_ends_at_its_limits_wherever_the_rows_were_cut() {
             if i < 10_000 {
                 row.text[3] = noise(&mut random, 2);
             }
+            // First seen in another order in the second row group.
+            row.text[7] = format!("city {}", i * i % 11).into_bytes();
+            row.text[9] = format!("os {}", i / 7 % 5).into_bytes();
+            row.text[13] = format!("medium {}", i / 3 % 4).into_bytes();
             row
         })
         .collect();
     let wire_of_large = wire(&rows);
     let large = encode(Format::Parquet, false, [&wire_of_large[..]]);
     assert!(encode(Format::Parquet, false, wire_of_large.chunks(333_333)) == large);
+    let by_column = native(&rows, 1_000, &TABLE);
+    assert!(encode_native(Format::Parquet, false, by_column.chunks(333_333)) == large);
     for (file, least, first) in [(many, 1_048_576, 1_048_576), (large, 15_000, 40_000)] {
         let reader = SerializedFileReader::new(Bytes::from(file)).unwrap();
         let groups = reader.metadata().row_groups();

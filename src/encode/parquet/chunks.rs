@@ -15,7 +15,7 @@ use super::compressor::Compressor;
 use super::dictionary::Dictionary;
 use super::hybrid;
 use super::pages::{Bounds, DataPage, DictionaryPage, EndedColumn, Pages};
-use super::plain::copy_short;
+use super::plain::{MOST_COPIED_BYTES, copy_short};
 use crate::decode::Span;
 use crate::encode::rows::as_utf8;
 
@@ -182,7 +182,7 @@ impl TextChunk {
         PAGE_ROWS - self.rows
     }
 
-    /// The code of a text that is added next.
+    /// The code of a text that is added behind all those that were looked up before it.
     pub(super) fn look_up(&mut self, bytes: &[u8], span: Span) -> u32 {
         match span.len {
             0 => ABSENT,
@@ -215,8 +215,9 @@ impl TextChunk {
             self.codes.extend_from_slice(codes);
             return u64::MAX >> (64 - codes.len());
         }
-        self.take_known(codes.len(), |text| codes[text])
-            .unwrap_or_default()
+        let present = self.take_known(codes.len(), |text| codes[text]);
+        debug_assert!(present.is_some(), "what was looked up is known");
+        present.unwrap_or_default()
     }
 
     /// How many rows there is room for in the last word of those that say what is there, and in the page.
@@ -302,15 +303,16 @@ impl TextChunk {
         }
         let there = There::among(texts.len(), |row| span(texts.start + row).len > 0);
         let mut rows = there.rows();
-        // Where nothing is wanted of them but their bytes, texts that are short and UTF-8 are copied in blocks.
-        let spans = rows.iter().map(|row| span(texts.start + row));
-        let room = spans.map(|span| 4 + span.len as usize).sum::<usize>();
-        if !self.in_statistics && self.plain_bytes() + room < PAGE_BYTES {
-            let spans = rows.iter().map(|row| span(texts.start + row));
-            let taken = copy_short(bytes, spans, room, &mut self.plain);
-            rows = &rows[taken..];
-        }
-        for &row in rows {
+        loop {
+            // Where nothing is wanted of texts but their bytes.
+            if !self.in_statistics && self.plain_bytes() + MOST_COPIED_BYTES < PAGE_BYTES {
+                let spans = rows.iter().map(|row| span(texts.start + row));
+                rows = &rows[copy_short(bytes, spans, &mut self.plain)..];
+            }
+            let Some((&row, behind)) = rows.split_first() else {
+                break;
+            };
+            rows = behind;
             let text = as_utf8(span(texts.start + row).of(bytes));
             if self.in_statistics {
                 extend_bounds(&mut self.bounds, &text);

@@ -15,14 +15,14 @@ const CODE_BITS: u32 = 18;
 /// Most texts: as many as a page of 1 MiB can hold, and some.
 const MAX_TEXTS: usize = (1 << CODE_BITS) - 2;
 
-/// Texts of so many bytes are hashed and compared as two numbers, without a look at how long they are: of texts whose lengths
+/// Texts of so many bytes are hashed and compared as a few numbers, without a look at how long they are: of texts whose lengths
 /// vary, a processor guesses most wrongly, and that takes longer than the work itself.
 const SHORT: usize = 32;
 
 /// A short text as numbers, zeros behind it.
 type Short = [u64; SHORT / 8];
 
-/// Texts and their codes. Holds the dictionary page in the making, as Parquet has it, and 32 to 64 bytes an entry.
+/// Texts and their codes. Holds the dictionary page in the making, as Parquet has it, and 48 to 96 bytes an entry.
 #[derive(Debug)]
 pub(super) struct Dictionary {
     /// Each entry's length, 4 bytes little-endian, and its UTF-8.
@@ -31,7 +31,7 @@ pub(super) struct Dictionary {
     /// The code plus one, and bits of the hash above it; zero where free. Small, so that it stays in the cache.
     slots: Vec<u32>,
     /// Secret, so that no visitor can choose texts that all fall into one slot.
-    keys: [u64; 2],
+    keys: Short,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,7 @@ impl Dictionary {
             page: Vec::new(),
             entries: Vec::new(),
             slots: vec![0; MIN_SLOTS],
-            keys: [random.hash_one(0), random.hash_one(1)],
+            keys: std::array::from_fn(|place| random.hash_one(place)),
         }
     }
 
@@ -190,18 +190,18 @@ impl Dictionary {
     }
 
     /// Multiplication to 128 bits, folded, after wyhash (<https://github.com/wangyi-fudan/wyhash>).
+    /// Each number meets a key of its own: with one key at two places, texts could be made whose products are equal, whatever the
+    /// key is.
     #[inline(always)]
     fn hash_short(&self, [a, b, c, d]: Short, len: u32) -> u64 {
-        let [key, other] = self.keys;
-        fold(
-            fold(a ^ self.seed(len), b ^ other) ^ fold(c ^ other, d ^ key),
-            key,
-        )
+        let [first, second, third, fourth] = self.keys;
+        let low = fold(a ^ self.seed(len), b ^ second);
+        fold(low ^ fold(c ^ third, d ^ fourth), first)
     }
 
     #[inline(always)]
     fn hash_long(&self, text: &[u8]) -> u64 {
-        let [key, other] = self.keys;
+        let [key, other, ..] = self.keys;
         let mut hash = self.seed(text.len() as u32);
         let mut rest = text;
         while let Some((block, behind)) = rest.split_first_chunk::<16>() {
@@ -297,7 +297,7 @@ fn fold(a: u64, b: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::collections::{HashMap, HashSet};
 
     use proptest::prelude::*;
 
@@ -373,6 +373,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn texts_whose_halves_are_made_for_one_another_have_hashes_of_their_own() {
+        let dictionary = Dictionary::new();
+        let seed = 32u64.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut hashes = HashSet::new();
+        let mut texts = 0;
+        for number in 0..1000u64 {
+            let (one, other) = (number ^ 0x4d2a_5470_4a9f_a5e9, !number);
+            // With the same key in both halves each of these would have the same product twice, or the same sum.
+            for words in [
+                [one, other, other, one ^ seed],
+                [one, other, one ^ seed, other],
+                [one ^ seed, other, one, other],
+                [one, other, one, other],
+                [one, other, other, one],
+            ] {
+                hashes.insert(dictionary.hash_short(words, 32));
+                texts += 1;
+            }
+        }
+        assert_eq!(hashes.len(), texts);
     }
 
     #[test]

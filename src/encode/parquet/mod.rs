@@ -3,7 +3,8 @@
 //! In: batches. Out: nothing until a row group ends, then all of it. Cost: one look at each value, so calls with many rows run on a
 //! blocking thread; compression, ZSTD level 1 unless another was asked for, on another one beside it, once a page is not small
 //! ([`Compressor`]). Holds: one row group ([`ROW_GROUP_ROWS`] or [`ROW_GROUP_BYTES`]) as compressed pages and again while it is handed
-//! over, for each column a page in the making and a dictionary, and the pages that wait to be compressed.
+//! over, for each column a page in the making and a dictionary, the
+//! combinations that neighbouring columns had last (some 100 KiB for each of three groups), and the pages that wait to be compressed.
 //!
 //! The parquet crate writes the file: page headers, indexes, row groups, footer. The values of a page are put together
 //! here, because its Arrow writer hashes, copies and compares every text several times; ours looks each one up in a

@@ -120,8 +120,8 @@ mod tests {
     use bytes::Bytes;
 
     use crate::decode::support::native::{TABLE, native};
-    use crate::decode::support::{Corpus, Row, wire};
-    use crate::decode::{Decoder, Wire};
+    use crate::decode::support::{Corpus, ROW_END, Row, wire, write_four_groups};
+    use crate::decode::{Decoder, FIXED_ROW_BYTES, Wire};
     use crate::encode::{Encoder, FileInfo};
     use crate::request::{Fields, Format};
 
@@ -168,6 +168,25 @@ mod tests {
             row.text[CITY] = format!("city {}", number * 16_384 / 20_000).into_bytes();
         }
         is_the_file_of_columns(&rows, &Fields::default());
+    }
+
+    #[test]
+    fn lengths_may_have_groups_that_add_nothing() {
+        let rows = Corpus::Hostile.rows(3_000);
+        let mut padded = Vec::new();
+        for row in &rows {
+            let mut own = Vec::new();
+            row.write(&mut own);
+            padded.extend_from_slice(&own[..FIXED_ROW_BYTES]);
+            for text in &row.text {
+                write_four_groups(text.len() as u32, &mut padded);
+                padded.extend_from_slice(text);
+            }
+            padded.push(ROW_END);
+        }
+        let fields = Fields::default();
+        let found = file(Wire::RowBinary, &padded, 5_000, &fields);
+        assert!(found == file(Wire::RowBinary, &wire(&rows), 5_000, &fields));
     }
 
     #[test]
