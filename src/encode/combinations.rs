@@ -7,6 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
 use super::rows::RowSpans;
+use super::words::{difference, fold};
 
 /// Columns side by side whose values go together, as places in [`TEXT_COLUMNS`](crate::pushdown::columns::TEXT_COLUMNS): where an
 /// event came from, what sent it, and its campaign. The first two apart: of the two together, a website that is read everywhere
@@ -69,10 +70,7 @@ impl Combination {
     /// Whether the other one is the same, without a call.
     #[inline(always)]
     fn is(&self, other: &Self) -> bool {
-        let words = self.words.iter().zip(&other.words);
-        words.fold(self.lens ^ other.lens, |differ, (one, other)| {
-            differ | (one ^ other)
-        }) == 0
+        difference(&self.words, &other.words) | (self.lens ^ other.lens) == 0
     }
 }
 
@@ -143,14 +141,12 @@ impl<V: Clone + Default> Combinations<V> {
         })
     }
 
-    /// Multiplication to 128 bits, folded, after wyhash (<https://github.com/wangyi-fudan/wyhash>).
     #[inline(always)]
     fn hash(&self, Combination { words, lens }: &Combination) -> u64 {
         let words = words.as_chunks::<2>().0.iter();
         let keys = self.keys.as_chunks::<2>().0;
         words.zip(keys).fold(*lens, |hash, ([low, high], key)| {
-            let product = u128::from(low ^ key[0]) * u128::from(high ^ key[1]);
-            hash ^ product as u64 ^ (product >> 64) as u64
+            hash ^ fold(low ^ key[0], high ^ key[1])
         })
     }
 }

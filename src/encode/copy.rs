@@ -14,6 +14,16 @@ pub(super) trait Special {
     fn among<B: Block>(block: B) -> B;
 }
 
+/// No byte is special.
+pub(super) struct Nothing;
+
+impl Special for Nothing {
+    #[inline(always)]
+    fn among<B: Block>(_: B) -> B {
+        B::zero()
+    }
+}
+
 /// What was among the bytes copied: ones somewhere where it was.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {

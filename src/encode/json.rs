@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::FileInfo;
 use super::cells::{Cells, Source, plain_bytes};
-use super::copy::{Seen, Special, copy_piece, copy_text};
+use super::copy::{Nothing, Seen, copy_piece, copy_text};
 use super::json_text::{self, LineBreaks, NeedsEscape};
 use super::margin::{Readable, Writable};
 use super::output::Output;
@@ -399,15 +399,6 @@ fn plain_value<B: Block>(
     at = copy_text::<NeedsEscape, B>(bytes, span, out, at, seen)?;
     out.put(b"\"", at)?;
     Some(at + 1)
-}
-
-struct Nothing;
-
-impl Special for Nothing {
-    #[inline(always)]
-    fn among<B: Block>(_: B) -> B {
-        B::zero()
-    }
 }
 
 /// Writes any text of a column as a value.

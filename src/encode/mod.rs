@@ -23,6 +23,7 @@ mod rows;
 mod sink;
 mod timestamp;
 mod vector;
+mod words;
 
 use std::num::NonZeroU64;
 
@@ -88,6 +89,9 @@ pub fn version(format: Format) -> String {
         Format::Parquet | Format::Arrow => format!("{VERSION} {}", env!("CARGO_PKG_VERSION")),
     }
 }
+
+#[cfg(test)]
+mod whole;
 
 #[cfg(test)]
 #[path = "version_tests.rs"]

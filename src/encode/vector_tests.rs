@@ -2,33 +2,17 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
-use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::vector::narrow;
 use super::*;
+use crate::decode::Wire;
 use crate::decode::support::native::{TABLE, native};
 use crate::decode::support::{Corpus, Row, wire};
-use crate::decode::{Decoder, Wire};
 use crate::pushdown::columns::TEXT_COLUMNS;
 
-/// The file of what came over a wire.
 fn file(format: Format, kind: Wire, bytes: &[u8], chunk: usize) -> Vec<u8> {
-    let mut decoder = Decoder::new(kind);
-    let mut encoder = Encoder::new(format, &FileInfo::default()).unwrap();
-    for chunk in bytes.chunks(chunk) {
-        decoder.push(Bytes::copy_from_slice(chunk));
-        while let Some(batch) = decoder.next_batch().unwrap() {
-            encoder.batch(&batch).unwrap();
-        }
-    }
-    decoder.finish().unwrap();
-    encoder.finish().unwrap();
-    let mut file = Vec::new();
-    while let Some(chunk) = encoder.take_chunk() {
-        file.extend_from_slice(&chunk);
-    }
-    file
+    whole::file(&FileInfo::default(), format, kind, bytes, chunk)
 }
 
 fn is_the_same(rows: &[Row], chunk: usize) {

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use crate::decode::Span;
 use crate::encode::rows::as_utf8;
+use crate::encode::words::{difference, fold};
 
 /// Slots of an empty dictionary; always a power of two and at most half full.
 const MIN_SLOTS: usize = 256;
@@ -46,10 +47,7 @@ impl Entry {
     /// Whether it is a short text, without a call.
     #[inline(always)]
     fn is(&self, short: Short, len: u32) -> bool {
-        let words = self.short.iter().zip(short);
-        words.fold(u64::from(self.span.len ^ len), |differ, (one, other)| {
-            differ | (one ^ other)
-        }) == 0
+        difference(&self.short, &short) | u64::from(self.span.len ^ len) == 0
     }
 }
 
@@ -189,7 +187,6 @@ impl Dictionary {
         }
     }
 
-    /// Multiplication to 128 bits, folded, after wyhash (<https://github.com/wangyi-fudan/wyhash>).
     /// Each number meets a key of its own: with one key at two places, texts could be made whose products are equal, whatever the
     /// key is.
     #[inline(always)]
@@ -287,12 +284,6 @@ fn same(one: &[u8], other: &[u8]) -> bool {
 fn halves(block: [u8; 16]) -> [u64; 2] {
     let both = u128::from_le_bytes(block);
     [both as u64, (both >> 64) as u64]
-}
-
-#[inline(always)]
-fn fold(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
-    product as u64 ^ (product >> 64) as u64
 }
 
 #[cfg(test)]

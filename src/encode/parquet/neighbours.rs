@@ -117,12 +117,10 @@ impl Neighbours {
 mod tests {
     #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
-    use bytes::Bytes;
-
     use crate::decode::support::native::{TABLE, native};
     use crate::decode::support::{Corpus, ROW_END, Row, wire, write_four_groups};
-    use crate::decode::{Decoder, FIXED_ROW_BYTES, Wire};
-    use crate::encode::{Encoder, FileInfo};
+    use crate::decode::{FIXED_ROW_BYTES, Wire};
+    use crate::encode::{FileInfo, whole};
     use crate::request::{Fields, Format};
 
     const CITY: usize = 7;
@@ -133,21 +131,7 @@ mod tests {
             fields: fields.clone(),
             ..FileInfo::default()
         };
-        let mut decoder = Decoder::new(kind);
-        let mut encoder = Encoder::new(Format::Parquet, &info).unwrap();
-        for chunk in wire.chunks(chunk) {
-            decoder.push(Bytes::copy_from_slice(chunk));
-            while let Some(batch) = decoder.next_batch().unwrap() {
-                encoder.batch(&batch).unwrap();
-            }
-        }
-        decoder.finish().unwrap();
-        encoder.finish().unwrap();
-        let mut file = Vec::new();
-        while let Some(chunk) = encoder.take_chunk() {
-            file.extend_from_slice(&chunk);
-        }
-        file
+        whole::file(&info, Format::Parquet, kind, wire, chunk)
     }
 
     /// Columns that come one by one know nothing of neighbours.

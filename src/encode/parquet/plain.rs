@@ -1,9 +1,9 @@
 //! Texts as a page has them that are not in a dictionary: each behind its length.
 
 use crate::decode::Span;
-use crate::encode::copy::{Seen, Special, copy_text};
+use crate::encode::copy::{Nothing, Seen, copy_text};
 use crate::encode::margin::{Readable, Writable};
-use crate::encode::vector::{Block, Block16, MAX_STEP};
+use crate::encode::vector::{Block16, MAX_STEP};
 
 /// Longer texts are copied at once, in bytes, shorter ones in blocks: without a call.
 const SHORT_BYTES: usize = 64;
@@ -52,16 +52,6 @@ fn copy_one(texts: Readable<'_>, span: Span, out: &mut Writable<'_>, at: usize) 
     let end = copy_text::<Nothing, Block16>(texts, span, out, at + LENGTH_BYTES, &mut seen)?;
     let is_utf8 = seen.is_ascii() || simdutf8::basic::from_utf8(span.of(texts.bytes())).is_ok();
     is_utf8.then_some(end)
-}
-
-/// No byte is special.
-struct Nothing;
-
-impl Special for Nothing {
-    #[inline(always)]
-    fn among<B: Block>(_: B) -> B {
-        B::zero()
-    }
 }
 
 #[cfg(test)]
