@@ -131,10 +131,12 @@ fn answer(
     service: &Arc<Service>,
     peer: SocketAddr,
     busy: &guard::Busy,
+    stalled: &guard::Stalled,
     mut request: Request<Incoming>,
 ) -> ResponseFuture {
     let (service, busy) = (service.clone(), busy.begin());
     request.extensions_mut().insert(Peer(peer));
+    request.extensions_mut().insert(stalled.clone());
     for (name, value) in request.headers_mut() {
         // Whoever prints a header, no library prints the key.
         if name == AUTHORIZATION {
@@ -156,8 +158,9 @@ async fn serve_http1(
     let (head, stall) = (service.config.head, service.config.stall);
     let busy = guard::Busy::default();
     let (stream, aborting) = Socket::new(stream, &service, &busy);
-    let io = Guard::new(TokioIo::new(stream), busy.clone(), stall);
-    let handler = service_fn(move |request| answer(&service, peer, &busy, request));
+    let stalled = guard::Stalled::default();
+    let io = Guard::new(TokioIo::new(stream), busy.clone(), stall, stalled.clone());
+    let handler = service_fn(move |request| answer(&service, peer, &busy, &stalled, request));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head)
@@ -203,15 +206,15 @@ async fn serve_http2(
     let mut idleness = guard::Idleness::default();
     let busy = idleness.busy();
     let (stream, aborting) = Socket::new(stream, &service, &busy);
-    let handler = service_fn(move |request| answer(&service, peer, &busy, request));
+    let stalled = guard::Stalled::default();
+    let io = TokioIo::new(stream);
+    let io = Guard::new(io, guard::Busy::default(), stall, stalled.clone());
+    let handler = service_fn(move |request| answer(&service, peer, &busy, &stalled, request));
     let connection = http2::Builder::new(Streams::new(stall))
         .timer(TokioTimer::new())
         .keep_alive_interval(HTTP2_PING)
         .max_header_list_size(MAX_READ_BYTES as u32)
-        .serve_connection(
-            Guard::new(TokioIo::new(stream), guard::Busy::default(), stall),
-            handler,
-        );
+        .serve_connection(io, handler);
     let mut connection = std::pin::pin!(connection);
     // From here on, so that it is dropped first.
     let _aborting = aborting;

@@ -9,7 +9,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -24,6 +24,17 @@ use crate::error::{Error, ErrorKind};
 /// Counts the requests that are being answered on one connection.
 #[derive(Clone, Default)]
 pub(super) struct Busy(Arc<AtomicUsize>);
+
+/// Whether a connection was given up because its client took nothing of it for too long.
+#[derive(Clone, Default)]
+pub(super) struct Stalled(Arc<AtomicBool>);
+
+impl Stalled {
+    /// Whether it was.
+    pub(super) fn is_true(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// Whether a connection carries requests, looked at now and then.
 #[derive(Default)]
@@ -77,16 +88,19 @@ pub(super) struct Guard<T> {
     /// How long a write may make no progress, and since when it makes none.
     stall: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Set before whatever is answered hears that the connection is gone.
+    has_stalled: Stalled,
 }
 
 impl<T> Guard<T> {
-    pub(super) fn new(inner: T, busy: Busy, stall: Duration) -> Self {
+    pub(super) fn new(inner: T, busy: Busy, stall: Duration, has_stalled: Stalled) -> Self {
         Self {
             inner,
             busy,
             instead: None,
             stall,
             stalled: None,
+            has_stalled,
         }
     }
 
@@ -127,6 +141,7 @@ impl<T: Write + Unpin> Guard<T> {
             .stalled
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
         ready!(stalled.as_mut().poll(cx));
+        self.has_stalled.0.store(true, Ordering::Relaxed);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 

@@ -14,6 +14,7 @@ use super::beginning::Beginning;
 use super::body::Body;
 use super::compress;
 use super::encoding::Encoding;
+use super::guard::Stalled;
 use super::metrics;
 use super::pace::Compressing;
 use super::precondition::IfNoneMatch;
@@ -124,7 +125,10 @@ pub(super) async fn export(
     let beginning = begun.inspect_err(|error| running.refused(error))?;
     let stall = service.config.stall;
     let compressing = Compressing::default();
-    let (client, said) = Client::new(stall, Stream::current(), compressing.clone());
+    let connection = request.extensions().get::<Stalled>();
+    let connection = connection.cloned().unwrap_or_default();
+    let stream = Stream::current();
+    let (client, said) = Client::new(stall, connection, stream, compressing.clone());
     let encoded = compress::encoded(encoding, said, stall, compressing)
         .inspect_err(|error| running.refused(error))?;
     running.first_byte();

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::beginning::{self, Beginning};
 use super::body::{QUEUED_CHUNKS, Said, Say};
+use super::guard::Stalled;
 use super::pace::{Compressing, Pace, SLACK};
 use super::running::{self, Running, Waiting};
 use super::streams::Stream;
@@ -22,7 +23,8 @@ pub(super) struct Client {
     end: Option<mpsc::OwnedPermit<Said>>,
     /// How long it may take nothing.
     stall: Duration,
-    /// The HTTP/2 stream, which has the same patience.
+    /// The connection, and its HTTP/2 stream, which have the same patience.
+    connection: Stalled,
     stream: Option<Stream>,
     pace: Pace,
 }
@@ -101,6 +103,7 @@ impl Client {
     /// One that takes what is said to it, by an HTTP/2 stream or not, compressed or not.
     pub(super) fn new(
         stall: Duration,
+        connection: Stalled,
         stream: Option<Stream>,
         compressing: Compressing,
     ) -> (Self, mpsc::Receiver<Said>) {
@@ -110,6 +113,7 @@ impl Client {
             end: chunks.clone().try_reserve_owned().ok(),
             chunks,
             stall,
+            connection,
             stream,
             pace: Pace::new(compressing),
         };
@@ -125,7 +129,7 @@ impl Client {
     }
 
     fn has_stalled(&self) -> bool {
-        self.stream.as_ref().is_some_and(Stream::has_stalled)
+        self.connection.is_true() || self.stream.as_ref().is_some_and(Stream::has_stalled)
     }
 
     /// Hands over a chunk, and hashes it.
@@ -153,11 +157,11 @@ impl Client {
             };
             match tokio::time::timeout(left.min(slack), &mut room).await {
                 Ok(Ok(room)) => break room,
-                // The connection has the same patience with its socket, and may have lost it a little earlier.
-                Ok(Err(_)) if offered.elapsed() > self.stall.mul_f32(0.9) || self.has_stalled() => {
+                // A compressor has the same patience, and may have lost it a little earlier.
+                Ok(Err(_)) if offered.elapsed() > self.stall.mul_f32(0.9) => {
                     return Err(Gone::Stalled);
                 }
-                Ok(Err(_)) => return Err(Gone::Left),
+                Ok(Err(_)) => return Err(self.gone()),
                 Err(_) if offered.elapsed() >= self.stall => return Err(Gone::Stalled),
                 Err(_) if self.pace.slack(offered.elapsed()).is_zero() => running.lend(),
                 // What was compressed meanwhile was work.
@@ -234,7 +238,8 @@ mod tests {
     #[tokio::test]
     async fn the_last_word_is_heard_behind_all_chunks_that_wait_and_is_said_once() {
         let stall = Duration::from_secs(60);
-        let (mut client, mut said) = Client::new(stall, None, Compressing::default());
+        let (mut client, mut said) =
+            Client::new(stall, Stalled::default(), None, Compressing::default());
         let mut chunks = 0;
         while let Ok(room) = client.chunks.try_reserve() {
             room.send(Ok(Say::Chunk(Bytes::from_static(b"row"))));

@@ -500,6 +500,41 @@ async fn a_client_that_takes_nothing_loses_its_export_and_its_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_nothing_near_the_end_of_a_file_has_stalled_and_not_left() {
+    let database = traffic(30_000).await;
+    let mut settings = config(&database.config);
+    settings.max_exports = 32;
+    settings.max_open_exports = 32;
+    settings.max_exports_per_key = 32;
+    settings.stall = Duration::from_secs(1);
+    let service = TestService::start_with(settings).await;
+    // The system takes a part of a file for its client, some frames wait, and behind them the end: of one of these sizes.
+    let mut clients = Vec::new();
+    for rows in (2_000..=30_000).step_by(2_000) {
+        let query = format!("{LONG}&limit={rows}");
+        clients.push(service.begin_export(&service.key, &query).await);
+    }
+    let mut stalled = 0;
+    for (_, id) in &clients {
+        let ended = async || {
+            loop {
+                let receipt = service.get(&format!("/api/exports/{id}")).await.text();
+                if !receipt.contains("\"running\"") {
+                    return receipt;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let receipt = ended().await;
+        let complete = receipt.contains("\"complete\"");
+        let has_stalled = receipt.contains("\"aborted\"") && receipt.contains("client_stalled");
+        assert!(complete || has_stalled, "{receipt}");
+        stalled += usize::from(has_stalled);
+    }
+    assert!(stalled > 0, "the system took every file for its client");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_http2_client_that_does_not_take_the_end_loses_its_place_too() {
     // So few rows that the end waits right behind the first chunk.
     let database = traffic(2_000).await;
