@@ -516,16 +516,15 @@ async fn a_client_that_takes_nothing_near_the_end_of_a_file_has_stalled_and_not_
     }
     let mut stalled = 0;
     for (_, id) in &clients {
-        let ended = async || {
-            loop {
-                let receipt = service.get(&format!("/api/exports/{id}")).await.text();
-                if !receipt.contains("\"running\"") {
-                    return receipt;
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
+        let asked = Instant::now();
+        let receipt = loop {
+            let receipt = service.get(&format!("/api/exports/{id}")).await.text();
+            if !receipt.contains("\"running\"") {
+                break receipt;
             }
+            assert!(asked.elapsed() < Duration::from_secs(20), "{receipt}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
         };
-        let receipt = ended().await;
         let complete = receipt.contains("\"complete\"");
         let has_stalled = receipt.contains("\"aborted\"") && receipt.contains("client_stalled");
         assert!(complete || has_stalled, "{receipt}");
