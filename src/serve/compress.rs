@@ -13,8 +13,9 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::body::{QUEUED_CHUNKS, Said, Say};
+use super::compressing::{Compressing, GaveUp};
 use super::encoding::Encoding;
-use super::pace::Compressing;
+use super::patience;
 use crate::error::{Error, Result};
 
 /// Of zstd: 1 is the fastest of the usual ones.
@@ -28,8 +29,8 @@ const BROTLI_WINDOW: u32 = 20;
 /// Bytes that the Brotli library collects in front of its encoder.
 const BROTLI_BUFFER: usize = 64 << 10;
 
-/// Puts a compressor behind `said`, if the encoding has one. It gives up, and lets go of `said`, when nobody takes a chunk
-/// within `stall`. `compressing` counts its work.
+/// Puts a compressor behind `said`, if the encoding has one. It gives up when nobody takes a chunk within `stall`, and where it cannot
+/// compress; `compressing` says so before `said` is closed, and counts its work.
 ///
 /// # Errors
 ///
@@ -38,9 +39,9 @@ pub(super) fn encoded(
     encoding: Encoding,
     said: mpsc::Receiver<Said>,
     stall: Duration,
-    compressing: Compressing,
+    compressing: Option<Compressing>,
 ) -> Result<mpsc::Receiver<Said>> {
-    let Some(compressor) = Compressor::new(encoding)? else {
+    let Some((compressor, compressing)) = Compressor::new(encoding)?.zip(compressing) else {
         return Ok(said);
     };
     let (sender, receiver) = mpsc::channel(QUEUED_CHUNKS);
@@ -50,60 +51,63 @@ pub(super) fn encoded(
 
 /// Takes what is said through the compressor, until its end, a failure, or until nobody listens.
 async fn run(
-    mut compressor: Compressor,
+    compressor: Compressor,
     mut said: mpsc::Receiver<Said>,
     sender: mpsc::Sender<Said>,
     stall: Duration,
     compressing: Compressing,
 ) {
-    // Whether the body took it in time.
-    let hand_over = async |said: Said| {
-        let sent = tokio::time::timeout(stall, sender.send(said)).await;
-        matches!(sent, Ok(Ok(())))
+    let compressed = compress_all(compressor, &mut said, &sender, stall, &compressing).await;
+    if let Err(why) = compressed {
+        compressing.give_up(why);
+        said.close();
+        // The connection is kept until the export has said of itself that it failed, and then its last word, or none.
+        while said.recv().await.is_some() {}
+    }
+}
+
+async fn compress_all(
+    mut compressor: Compressor,
+    said: &mut mpsc::Receiver<Said>,
+    sender: &mpsc::Sender<Said>,
+    stall: Duration,
+    compressing: &Compressing,
+) -> Result<(), GaveUp> {
+    // Whether there is still someone to take more.
+    let hand_over = async |said: Said| match tokio::time::timeout(stall, sender.send(said)).await {
+        Ok(sent) => Ok(sent.is_ok()),
+        Err(_) => Err(GaveUp::Stalled),
     };
     loop {
         let next = tokio::select! {
             next = said.recv() => next,
-            () = sender.closed() => return,
+            () = sender.closed() => return Ok(()),
         };
         let (piece, end) = match next {
             Some(Ok(Say::Chunk(chunk))) => (Piece::Chunk(chunk), None),
             Some(Ok(end @ Say::End(_))) => (Piece::End, Some(Ok(end))),
             // Without the end of the compressed stream.
-            Some(Err(error)) => {
-                hand_over(Err(error)).await;
-                return;
-            }
+            Some(Err(error)) => return hand_over(Err(error)).await.map(|_| ()),
             // A task that fell silent: so does this one.
-            None => return,
+            None => return Ok(()),
         };
         let begun = Instant::now();
         let compressed = tokio::task::spawn_blocking(move || compressor.compress(piece)).await;
         compressing.add(begun);
-        let bytes = match compressed {
-            Ok(Ok((bytes, same))) => {
-                compressor = same;
-                bytes
-            }
-            Ok(Err(error)) => {
-                hand_over(Err(failed(error))).await;
-                return;
-            }
-            Err(error) => {
-                let error = Error::internal("the compressor stopped").with_source(error);
-                hand_over(Err(error)).await;
-                return;
-            }
-        };
-        if !bytes.is_empty() && !hand_over(Ok(Say::Chunk(bytes))).await {
-            return;
+        let stopped = |error| Error::internal("the compressor stopped").with_source(error);
+        let (bytes, same) = compressed
+            .map_err(|error| GaveUp::Failed(stopped(error)))?
+            .map_err(|error| GaveUp::Failed(failed(error)))?;
+        compressor = same;
+        if !bytes.is_empty() && !hand_over(Ok(Say::Chunk(bytes))).await? {
+            return Ok(());
         }
         if let Some(end) = end {
-            if hand_over(end).await {
-                // What is handed over is not yet taken: who waits for that sees it by this end of the channel.
-                sender.closed().await;
-            }
-            return;
+            // What is handed over is not yet taken: who waits for that sees it by this end of the channel.
+            return match hand_over(end).await? && patience::is_lost(sender, stall).await {
+                true => Err(GaveUp::Stalled),
+                false => Ok(()),
+            };
         }
     }
 }
@@ -189,4 +193,33 @@ impl Compressor {
 
 pub(super) fn failed(error: io::Error) -> Error {
     Error::internal("the file cannot be compressed").with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // a test that cannot go on fails
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_takes_nothing_is_given_up_and_the_connection_kept_until_the_export_has_heard_why()
+    {
+        let compressing = Compressing::default();
+        let (export, said) = mpsc::channel(QUEUED_CHUNKS + 1);
+        let last_word = export.clone().reserve_owned().await.unwrap();
+        let (stall, behind) = (Duration::from_millis(50), Some(compressing.clone()));
+        let mut body = encoded(Encoding::Gzip, said, stall, behind).unwrap();
+        let chunk = Bytes::from_static(b"row\n");
+        while export.send(Ok(Say::Chunk(chunk.clone()))).await.is_ok() {}
+        assert!(matches!(compressing.gave_up(), Some(GaveUp::Stalled)));
+        for _ in 0..QUEUED_CHUNKS {
+            assert!(matches!(body.recv().await, Some(Ok(Say::Chunk(_)))));
+        }
+        assert!(matches!(
+            body.try_recv(),
+            Err(mpsc::error::TryRecvError::Empty)
+        ));
+        drop(last_word);
+        assert!(body.recv().await.is_none());
+    }
 }

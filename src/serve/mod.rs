@@ -14,6 +14,7 @@ mod body;
 mod cancel;
 mod claim;
 mod compress;
+mod compressing;
 mod connection;
 mod encoding;
 #[doc(hidden)]
@@ -25,6 +26,7 @@ mod metrics;
 mod openapi;
 mod pace;
 mod page;
+mod patience;
 mod plan;
 mod precondition;
 mod pump;

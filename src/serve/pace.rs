@@ -3,9 +3,9 @@
 //! Time in which the export waits counts up, time in which it works counts down, between nought and [`SLACK`]. At the top it is the
 //! client that is slow: the export lends its place. At the bottom it has work to do all the time: it takes a place again.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use super::compressing::Compressing;
 
 /// How much longer an export waits than it works before it lends its place, and works than it waits before it takes one again. Also how long
 /// it waits for that one: then it does a piece of work without.
@@ -14,30 +14,15 @@ pub(super) const SLACK: Duration = Duration::from_millis(250);
 /// What one export has waited more than worked.
 pub(super) struct Pace {
     waited: Duration,
-    compressing: Compressing,
+    /// Its compressor, if it has one.
+    compressing: Option<Compressing>,
     /// What was compressed of that when it was looked at last.
     compressed: Duration,
 }
 
-/// How long an export's chunks were compressed, which is work of its own while it waits for that.
-#[derive(Clone, Default)]
-pub(super) struct Compressing(Arc<AtomicU64>);
-
-impl Compressing {
-    /// Counts work since then.
-    pub(super) fn add(&self, since: Instant) {
-        let nanoseconds = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.0.fetch_add(nanoseconds, Ordering::Relaxed);
-    }
-
-    fn total(&self) -> Duration {
-        Duration::from_nanos(self.0.load(Ordering::Relaxed))
-    }
-}
-
 impl Pace {
     /// One that has not waited yet.
-    pub(super) fn new(compressing: Compressing) -> Self {
+    pub(super) fn new(compressing: Option<Compressing>) -> Self {
         Self {
             waited: Duration::ZERO,
             compressing,
@@ -47,7 +32,7 @@ impl Pace {
 
     /// It worked for so long.
     pub(super) fn worked(&mut self, time: Duration) {
-        let compressed = self.compressing.total();
+        let compressed = self.all_compressed();
         let more = compressed - self.compressed;
         self.compressed = compressed;
         self.waited = self.waited.saturating_sub(time + more);
@@ -70,19 +55,26 @@ impl Pace {
     }
 
     fn uncounted(&self) -> Duration {
-        self.compressing.total() - self.compressed
+        self.all_compressed() - self.compressed
+    }
+
+    fn all_compressed(&self) -> Duration {
+        let compressing = self.compressing.as_ref();
+        compressing.map_or(Duration::ZERO, Compressing::total)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     const STEP: Duration = Duration::from_millis(100);
 
     #[test]
     fn who_waits_longer_than_it_works_is_slow_until_it_has_worked_as_long() {
-        let mut pace = Pace::new(Compressing::default());
+        let mut pace = Pace::new(None);
         assert!(pace.is_busy());
         // A client that keeps up.
         for _ in 0..10 {
@@ -105,11 +97,13 @@ mod tests {
     #[test]
     fn what_is_compressed_meanwhile_is_work() {
         let compressing = Compressing::default();
-        let mut pace = Pace::new(compressing.clone());
-        compressing.0.store(1_000_000_000, Ordering::Relaxed);
-        let second = Duration::from_secs(1);
-        assert_eq!(pace.slack(second), SLACK);
-        pace.waited(second);
+        let mut pace = Pace::new(Some(compressing.clone()));
+        let begun = Instant::now();
+        std::thread::sleep(STEP);
+        compressing.add(begun);
+        let compressed = compressing.total();
+        assert_eq!(pace.slack(compressed), SLACK);
+        pace.waited(compressed);
         assert!(pace.is_busy());
         pace.waited(STEP);
         assert_eq!(pace.slack(Duration::ZERO), SLACK - STEP);

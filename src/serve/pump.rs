@@ -9,8 +9,10 @@ use tokio::sync::mpsc;
 
 use super::beginning::{self, Beginning};
 use super::body::{QUEUED_CHUNKS, Said, Say};
+use super::compressing::{Compressing, GaveUp};
 use super::guard::Stalled;
-use super::pace::{Compressing, Pace, SLACK};
+use super::pace::{Pace, SLACK};
+use super::patience;
 use super::running::{self, Running, Waiting};
 use super::streams::Stream;
 use crate::error::{Error, Result};
@@ -26,19 +28,18 @@ pub(super) struct Client {
     /// The connection, and its HTTP/2 stream, which have the same patience.
     connection: Stalled,
     stream: Option<Stream>,
+    /// What stands between it and the connection, if anything does: with the same patience, too.
+    compressing: Option<Compressing>,
     pace: Pace,
-}
-
-/// Why a client takes no more.
-enum Gone {
-    Left,
-    Stalled,
 }
 
 /// Why a file is not handed over to its end.
 enum Broken {
     Failed(Error),
-    Gone(Gone),
+    /// The client took nothing for too long.
+    Stalled,
+    /// The client left.
+    Left,
 }
 
 /// Hands over a file, in a task of its own. The whole of a small one is with the body when this returns, or with its compressor.
@@ -65,9 +66,9 @@ async fn pump(beginning: Beginning, mut client: Client, mut running: Running) {
             client.end(end, cancelled).await;
         }
         Err(Broken::Failed(error)) => client.abort(running, error),
-        Err(Broken::Gone(Gone::Stalled)) => running.stalled(),
+        Err(Broken::Stalled) => running.stalled(),
         // Which `running` says when it is dropped.
-        Err(Broken::Gone(Gone::Left)) => {}
+        Err(Broken::Left) => {}
     }
 }
 
@@ -86,7 +87,7 @@ async fn hand_over(
         let begun = Instant::now();
         let (export, chunk) = tokio::select! {
             next = &mut next => next,
-            () = client.chunks.closed() => return Err(Broken::Gone(client.gone())),
+            () = client.chunks.closed() => return Err(client.gone()),
         };
         client.pace.worked(begun.elapsed());
         running.figures(export.rows(), export.resumes());
@@ -105,7 +106,7 @@ impl Client {
         stall: Duration,
         connection: Stalled,
         stream: Option<Stream>,
-        compressing: Compressing,
+        compressing: Option<Compressing>,
     ) -> (Self, mpsc::Receiver<Said>) {
         let (chunks, said) = mpsc::channel(QUEUED_CHUNKS + 1);
         let client = Self {
@@ -115,21 +116,25 @@ impl Client {
             stall,
             connection,
             stream,
-            pace: Pace::new(compressing),
+            pace: Pace::new(compressing.clone()),
+            compressing,
         };
         (client, said)
     }
 
-    /// Why the body is there no more.
-    fn gone(&self) -> Gone {
-        match self.has_stalled() {
-            true => Gone::Stalled,
-            false => Gone::Left,
+    /// Why nobody takes what is handed over any more.
+    fn gone(&self) -> Broken {
+        let compressing = self.compressing.as_ref();
+        match compressing.and_then(Compressing::gave_up) {
+            Some(GaveUp::Failed(error)) => return Broken::Failed(error),
+            Some(GaveUp::Stalled) => return Broken::Stalled,
+            None => {}
         }
-    }
-
-    fn has_stalled(&self) -> bool {
-        self.connection.is_true() || self.stream.as_ref().is_some_and(Stream::has_stalled)
+        let stream = self.stream.as_ref();
+        match self.connection.is_true() || stream.is_some_and(Stream::has_stalled) {
+            true => Broken::Stalled,
+            false => Broken::Left,
+        }
     }
 
     /// Hands over a chunk, and hashes it.
@@ -141,12 +146,12 @@ impl Client {
     ) -> Result<(), Broken> {
         running.chunk(chunk.len());
         digest.push(chunk.clone()).await.map_err(Broken::Failed)?;
-        self.take(chunk, running).await.map_err(Broken::Gone)
+        self.take(chunk, running).await
     }
 
     /// Hands over a chunk. An export that waits for that lends its place; it has one again when this returns, or the client is slow,
     /// or no place became free in the time that work without one has to wait.
-    async fn take(&mut self, chunk: Bytes, running: &mut Running) -> Result<(), Gone> {
+    async fn take(&mut self, chunk: Bytes, running: &mut Running) -> Result<(), Broken> {
         let offered = Instant::now();
         let mut room = std::pin::pin!(self.chunks.reserve());
         let room = loop {
@@ -157,12 +162,8 @@ impl Client {
             };
             match tokio::time::timeout(left.min(slack), &mut room).await {
                 Ok(Ok(room)) => break room,
-                // A compressor has the same patience, and may have lost it a little earlier.
-                Ok(Err(_)) if offered.elapsed() > self.stall.mul_f32(0.9) => {
-                    return Err(Gone::Stalled);
-                }
                 Ok(Err(_)) => return Err(self.gone()),
-                Err(_) if offered.elapsed() >= self.stall => return Err(Gone::Stalled),
+                Err(_) if offered.elapsed() >= self.stall => return Err(Broken::Stalled),
                 Err(_) if self.pace.slack(offered.elapsed()).is_zero() => running.lend(),
                 // What was compressed meanwhile was work.
                 Err(_) => {}
@@ -184,33 +185,28 @@ impl Client {
     /// is open, but not for a client that takes nothing.
     async fn end(mut self, end: Waiting, cancelled: impl Future<Output = ()>) {
         self.say_last(Ok(Say::End(end.clone())));
-        let stalls = tokio::select! {
-            stalls = self.stalls() => stalls,
-            () = cancelled => {
-                if let Some(end) = end.take() {
-                    end.cancelled();
-                }
-                return;
-            }
+        let broken = tokio::select! {
+            broken = self.gone_at_end() => broken,
+            () = cancelled => Broken::Failed(running::cancelled()),
         };
-        if stalls && let Some(end) = end.take() {
-            end.stalled();
+        // Once it was taken nothing else can be said of it.
+        let Some(end) = end.take() else { return };
+        match broken {
+            Broken::Failed(error) => end.failed(&error),
+            Broken::Stalled => end.stalled(),
+            Broken::Left => {}
         }
     }
 
-    /// Whether the client takes nothing for too long, or the end, or leaves.
-    async fn stalls(&self) -> bool {
-        loop {
-            let room = self.chunks.capacity();
-            // The body closes the channel when it has taken the end, and when it is dropped.
-            let closed = tokio::time::timeout(self.stall, self.chunks.closed()).await;
-            if closed.is_ok() {
-                return self.has_stalled();
-            }
-            if self.chunks.capacity() == room {
-                return true;
-            }
+    /// Waits until the end is taken, or nobody will take it. Gives why, as far as it was not.
+    async fn gone_at_end(&self) -> Broken {
+        match self.compressing {
+            // Whose patience begins anew with each piece that it hands over, which is not seen here.
+            Some(_) => self.chunks.closed().await,
+            None if patience::is_lost(&self.chunks, self.stall).await => return Broken::Stalled,
+            None => {}
         }
+        self.gone()
     }
 
     /// Tells the body that the export failed, so that it ends the connection.
@@ -238,8 +234,7 @@ mod tests {
     #[tokio::test]
     async fn the_last_word_is_heard_behind_all_chunks_that_wait_and_is_said_once() {
         let stall = Duration::from_secs(60);
-        let (mut client, mut said) =
-            Client::new(stall, Stalled::default(), None, Compressing::default());
+        let (mut client, mut said) = Client::new(stall, Stalled::default(), None, None);
         let mut chunks = 0;
         while let Ok(room) = client.chunks.try_reserve() {
             room.send(Ok(Say::Chunk(Bytes::from_static(b"row"))));
@@ -257,5 +252,21 @@ mod tests {
             _ => panic!("the error was not heard"),
         }
         assert!(said.recv().await.is_none());
+    }
+
+    #[test]
+    fn what_nobody_takes_is_left_unless_the_compressor_says_why() {
+        let stall = Duration::from_secs(60);
+        let compressing = Compressing::default();
+        let behind = Some(compressing.clone());
+        let (client, _said) = Client::new(stall, Stalled::default(), None, behind);
+        assert!(matches!(client.gone(), Broken::Left));
+        compressing.give_up(GaveUp::Stalled);
+        assert!(matches!(client.gone(), Broken::Stalled));
+        compressing.give_up(GaveUp::Failed(Error::internal("broken")));
+        match client.gone() {
+            Broken::Failed(error) => assert_eq!(error.to_string(), "broken"),
+            Broken::Stalled | Broken::Left => panic!("the failure was not heard"),
+        }
     }
 }

@@ -242,9 +242,9 @@ impl Ending {
         self.running.stalled();
     }
 
-    /// Somebody ended the export, so near the end.
-    pub(super) fn cancelled(mut self) {
-        self.running.aborted(&cancelled());
+    /// The export failed or was cancelled, so near the end.
+    pub(super) fn failed(mut self, error: &Error) {
+        self.running.aborted(error);
     }
 
     /// The connection takes the end: the export is complete. Gives the trailers, which only go to clients that asked for them.

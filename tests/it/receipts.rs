@@ -46,24 +46,6 @@ async fn receipt(service: &TestService, id: &str) -> Value {
     serde_json::from_str(&answer.text()).expect("JSON")
 }
 
-/// Asks until the receipt has this status.
-async fn receipt_when(service: &TestService, id: &str, status: &str) -> Value {
-    let asked = Instant::now();
-    loop {
-        let answer = service.get(&format!("/api/exports/{id}")).await;
-        if answer.status == 200 {
-            let found: Value = serde_json::from_str(&answer.text()).expect("JSON");
-            if found["status"] == status {
-                return found;
-            }
-            assert!(asked.elapsed() < Duration::from_secs(20), "{found}");
-        } else {
-            assert!(asked.elapsed() < Duration::from_secs(20), "{answer:?}");
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 async fn rows_of(database: &TestDatabase, id: &str) -> Vec<(u32, String, u64, String)> {
     database
         .client
@@ -111,7 +93,10 @@ async fn a_finished_export_has_the_receipt_of_its_bytes_on_every_instance() {
             assert_eq!(found["rows"], lines);
         }
         // The other instance knows it from the table, to the last letter.
-        assert_eq!(receipt_when(&other, &id, "complete").await, found);
+        assert_eq!(
+            other.receipt_when(&id, |status| status == "complete").await,
+            found
+        );
     }
 }
 
@@ -138,7 +123,7 @@ async fn a_running_export_is_seen_to_grow_and_one_whose_client_left_is_aborted()
     let (rows, bytes) = (first["rows"].as_u64(), first["bytes"].as_u64());
     assert!(rows > Some(0) && bytes > Some(0), "{first}");
     assert_eq!(
-        receipt_when(&other, &id, "running").await["website"],
+        other.receipt_when(&id, |status| status == "running").await["website"],
         "site_demo"
     );
     let mut taken = vec![0; 50_000_000];
@@ -153,7 +138,9 @@ async fn a_running_export_is_seen_to_grow_and_one_whose_client_left_is_aborted()
     }
     drop(stream);
     for instance in [&service, &other] {
-        let left = receipt_when(instance, &id, "aborted").await;
+        let left = instance
+            .receipt_when(&id, |status| status == "aborted")
+            .await;
         assert_eq!(left["reason"], "client_left");
         assert_eq!(left["sha256"], Value::Null);
         assert!(left["finished"].is_string());
@@ -225,7 +212,7 @@ async fn an_export_of_an_instance_that_died_is_lost_once_its_heartbeat_is_missin
     assert_eq!(receipt(&other, id).await["status"], "running");
     child.kill().expect("killed");
     child.wait().expect("gone");
-    let lost = receipt_when(&other, id, "aborted").await;
+    let lost = other.receipt_when(id, |status| status == "aborted").await;
     assert_eq!(lost["reason"], "lost");
     assert_eq!(lost["finished"], Value::Null);
     assert!(lost["rows"].as_u64() > Some(0), "{lost}");
@@ -248,7 +235,9 @@ async fn a_receipt_is_for_the_exports_own_key_or_one_that_opens_all_websites() {
     let export = format!("/api/websites/site_demo/export?{RANGE}");
     let made = service.send(Method::GET, &export, Some(&own)).await;
     let path = format!("/api/exports/{}", id(&made));
-    receipt_when(&other, &id(&made), "complete").await;
+    other
+        .receipt_when(&id(&made), |status| status == "complete")
+        .await;
     for instance in [&service, &other] {
         for (key, status) in [
             (Some(&own), 200),
@@ -307,7 +296,7 @@ async fn exports_go_on_when_the_log_cannot_be_written_and_are_written_once_it_ca
         .await
         .expect("renamed back");
     let other = TestService::start(&database.config).await;
-    let found = receipt_when(&other, &id, "complete").await;
+    let found = other.receipt_when(&id, |status| status == "complete").await;
     assert_eq!(found["sha256"], sha256(&body));
 }
 
@@ -682,7 +671,7 @@ async fn the_log_is_written_by_its_own_user_and_events_are_read_by_the_other() {
     let answer = service.export("site_demo", RANGE).await;
     let id = id(&answer);
     let other = TestService::start(&database.config).await;
-    receipt_when(&other, &id, "complete").await;
+    other.receipt_when(&id, |status| status == "complete").await;
     let heard = heard.lock().expect("not poisoned").clone();
     let has = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|w| w == text.as_bytes());
     let (mut log, mut events) = (0, 0);

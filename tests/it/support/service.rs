@@ -1,6 +1,7 @@
 //! The service in this process, over a test's own database, and a client for it.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
@@ -10,6 +11,7 @@ use hyper_util::rt::TokioExecutor;
 use rowspout::catalog::Catalog;
 use rowspout::config::{ClickHouse, Config, Layer};
 use rowspout::serve::{self, Service};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -36,8 +38,8 @@ impl Answer {
         String::from_utf8(self.body.clone().expect("a complete body").to_vec()).expect("UTF-8")
     }
 
-    pub(crate) fn error(&self) -> serde_json::Value {
-        let json: serde_json::Value = serde_json::from_str(&self.text()).expect("an error is JSON");
+    pub(crate) fn error(&self) -> Value {
+        let json: Value = serde_json::from_str(&self.text()).expect("an error is JSON");
         json["error"].clone()
     }
 }
@@ -68,10 +70,10 @@ pub(crate) fn free_address() -> SocketAddr {
 
 /// Waits until somebody listens there.
 pub(crate) async fn listens(address: SocketAddr) {
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while TcpStream::connect(address).await.is_err() {
         assert!(begun.elapsed().as_secs() < 10, "nobody listens");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -124,6 +126,22 @@ impl TestService {
     /// GET with the service's own key.
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, Some(&self.key.clone())).await
+    }
+
+    /// The receipt of an export, once it has such a status.
+    pub(crate) async fn receipt_when(&self, id: &str, wanted: impl Fn(&str) -> bool) -> Value {
+        let asked = Instant::now();
+        loop {
+            let answer = self.get(&format!("/api/exports/{id}")).await;
+            if answer.status == StatusCode::OK {
+                let receipt: Value = serde_json::from_str(&answer.text()).expect("JSON");
+                if receipt["status"].as_str().is_some_and(&wanted) {
+                    return receipt;
+                }
+            }
+            assert!(asked.elapsed() < Duration::from_secs(20), "{answer:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// An export of a website.
