@@ -64,3 +64,46 @@ impl Stage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // a test that cannot go on fails
+
+    use super::*;
+    use crate::decode::Wire;
+    use crate::encode::FileInfo;
+    use crate::request::Format;
+
+    /// The beginning of a row whose first text has more bytes than ever come here.
+    fn beginning(bytes: usize) -> Bytes {
+        let mut row = vec![1];
+        row.extend_from_slice(&[0; 18]);
+        row.extend_from_slice(&[0xff, 0xff, 0x7f]);
+        row.resize(bytes, b'x');
+        row.into()
+    }
+
+    #[test]
+    fn work_is_heavy_once_more_than_a_little_came_and_then_to_the_end() {
+        for (format, is_ever_heavy) in [
+            (Format::Csv, false),
+            (Format::Json, false),
+            (Format::Ndjson, false),
+            (Format::Parquet, true),
+            (Format::Arrow, true),
+        ] {
+            let encoder = Encoder::new(format, &FileInfo::default()).unwrap();
+            let mut stage = Stage::new(Decoder::new(Wire::RowBinary), encoder);
+            let mut is_heavy = |chunk: Bytes| {
+                let work = Work::Chunks(vec![chunk]);
+                let heavy = stage.is_heavy(&work);
+                stage.work(work, &mut Delivered::default()).unwrap();
+                (heavy, stage.is_heavy(&Work::Finish))
+            };
+            let little = beginning(LIGHT_BYTES);
+            assert_eq!(is_heavy(little.clone()), (false, false), "{format}");
+            let more = (is_ever_heavy, is_ever_heavy);
+            assert_eq!(is_heavy(little.slice(..1)), more, "{format}");
+        }
+    }
+}

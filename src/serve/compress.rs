@@ -29,24 +29,19 @@ const BROTLI_WINDOW: u32 = 20;
 /// Bytes that the Brotli library collects in front of its encoder.
 const BROTLI_BUFFER: usize = 64 << 10;
 
-/// Puts a compressor behind `said`, if the encoding has one. It gives up when nobody takes a chunk within `stall`, and where it cannot
-/// compress; `compressing` says so before `said` is closed, and counts its work.
-///
-/// # Errors
-///
-/// There is no memory for a compressor.
+/// Puts a compressor behind `said`, if there is one. It gives up when nobody takes a chunk within `stall`, and where it cannot
+/// compress; what its export knows of it says so before `said` is closed, and counts its work.
 pub(super) fn encoded(
-    encoding: Encoding,
+    compressor: Option<(Compressor, Compressing)>,
     said: mpsc::Receiver<Said>,
     stall: Duration,
-    compressing: Option<Compressing>,
-) -> Result<mpsc::Receiver<Said>> {
-    let Some((compressor, compressing)) = Compressor::new(encoding)?.zip(compressing) else {
-        return Ok(said);
+) -> mpsc::Receiver<Said> {
+    let Some((compressor, compressing)) = compressor else {
+        return said;
     };
     let (sender, receiver) = mpsc::channel(QUEUED_CHUNKS);
     tokio::spawn(run(compressor, said, sender, stall, compressing));
-    Ok(receiver)
+    receiver
 }
 
 /// Takes what is said through the compressor, until its end, a failure, or until nobody listens.
@@ -61,7 +56,7 @@ async fn run(
     if let Err(why) = compressed {
         compressing.give_up(why);
         said.close();
-        // The connection is kept until the export has said of itself that it failed, and then its last word, or none.
+        // The connection is kept until the export has said of itself how it ended, and holds no room here any more.
         while said.recv().await.is_some() {}
     }
 }
@@ -126,6 +121,11 @@ pub(super) enum Compressor {
 }
 
 impl Compressor {
+    /// The one of an encoding, if it needs one.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for it.
     pub(super) fn new(encoding: Encoding) -> Result<Option<Self>> {
         Ok(Some(match encoding {
             Encoding::Identity => return Ok(None),
@@ -206,9 +206,10 @@ mod tests {
     {
         let compressing = Compressing::default();
         let (export, said) = mpsc::channel(QUEUED_CHUNKS + 1);
-        let last_word = export.clone().reserve_owned().await.unwrap();
-        let (stall, behind) = (Duration::from_millis(50), Some(compressing.clone()));
-        let mut body = encoded(Encoding::Gzip, said, stall, behind).unwrap();
+        let room = export.clone().reserve_owned().await.unwrap();
+        let compressor = Compressor::new(Encoding::Gzip).unwrap().unwrap();
+        let compressor = Some((compressor, compressing.clone()));
+        let mut body = encoded(compressor, said, Duration::from_millis(50));
         let chunk = Bytes::from_static(b"row\n");
         while export.send(Ok(Say::Chunk(chunk.clone()))).await.is_ok() {}
         assert!(matches!(compressing.gave_up(), Some(GaveUp::Stalled)));
@@ -219,7 +220,7 @@ mod tests {
             body.try_recv(),
             Err(mpsc::error::TryRecvError::Empty)
         ));
-        drop(last_word);
+        drop(room);
         assert!(body.recv().await.is_none());
     }
 }

@@ -12,7 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use super::Service;
 use super::beginning::Beginning;
 use super::body::Body;
-use super::compress;
+use super::compress::{self, Compressor};
 use super::compressing::Compressing;
 use super::encoding::Encoding;
 use super::guard::Stalled;
@@ -124,13 +124,14 @@ pub(super) async fn export(
     };
     let beginning = begun.inspect_err(|error| running.refused(error))?;
     let stall = service.config.stall;
-    let compressing = (encoding != Encoding::Identity).then(Compressing::default);
+    let compressor = Compressor::new(encoding).inspect_err(|error| running.refused(error))?;
+    let compressor = compressor.map(|compressor| (compressor, Compressing::default()));
+    let compressing = compressor.as_ref().map(|(_, known)| known.clone());
     let connection = request.extensions().get::<Stalled>();
     let connection = connection.cloned().unwrap_or_default();
     let stream = Stream::current();
-    let (client, said) = Client::new(stall, connection, stream, compressing.clone());
-    let encoded = compress::encoded(encoding, said, stall, compressing)
-        .inspect_err(|error| running.refused(error))?;
+    let (client, said) = Client::new(stall, connection, stream, compressing);
+    let encoded = compress::encoded(compressor, said, stall);
     running.first_byte();
     pump::begin(beginning, client, running);
     let trailers = takes_trailers(request.headers());

@@ -23,6 +23,8 @@ pub(super) struct Client {
     chunks: mpsc::Sender<Said>,
     /// Room for the last word, however many chunks wait.
     end: Option<mpsc::OwnedPermit<Said>>,
+    /// And some that stays empty: as long as it is held, a compressor that gave up knows that the export has not said how it ended.
+    _open: Option<mpsc::OwnedPermit<Said>>,
     /// How long it may take nothing.
     stall: Duration,
     /// The connection, and its HTTP/2 stream, which have the same patience.
@@ -108,10 +110,11 @@ impl Client {
         stream: Option<Stream>,
         compressing: Option<Compressing>,
     ) -> (Self, mpsc::Receiver<Said>) {
-        let (chunks, said) = mpsc::channel(QUEUED_CHUNKS + 1);
+        let (chunks, said) = mpsc::channel(QUEUED_CHUNKS + 2);
         let client = Self {
-            // There is room for one more, which nobody else takes.
+            // There is room for two more, which nobody else takes.
             end: chunks.clone().try_reserve_owned().ok(),
+            _open: chunks.clone().try_reserve_owned().ok(),
             chunks,
             stall,
             connection,
