@@ -48,6 +48,8 @@ pub struct Plan {
     slots: Slots,
     /// Whether they came from the projection, if that served. All rows are settled then.
     kept: bool,
+    /// Whether parts could be told apart.
+    has_parts: bool,
     /// For each slot that has rows what lies up to its end.
     sums: Vec<Sum>,
 }
@@ -63,7 +65,7 @@ struct Sum {
 
 impl Plan {
     /// `None` where the counts cannot be: garbled on their way, they would count and divide wrongly.
-    fn new(slots: Slots, kept: bool, counted: &[Slot]) -> Option<Self> {
+    fn new(slots: Slots, kept: bool, has_parts: bool, counted: &[Slot]) -> Option<Self> {
         let mut sums: Vec<Sum> = Vec::with_capacity(counted.len());
         for slot in counted {
             let before = sums.last().copied();
@@ -80,7 +82,12 @@ impl Plan {
             sum.overlapping += slot.rows * u64::from(slot.overlaps);
             sums.push(sum);
         }
-        Some(Self { slots, kept, sums })
+        Some(Self {
+            slots,
+            kept,
+            has_parts,
+            sums,
+        })
     }
 
     /// Whether the counts came from the projection, if that served.
@@ -104,6 +111,9 @@ impl Plan {
 
     /// How the rows of such an interval lie in parts.
     pub fn parts(&self, interval: Interval) -> Parts {
+        if !self.has_parts {
+            return Parts::Untold;
+        }
         let (before, behind) = self.around(interval);
         let overlapping = behind.overlapping - before.overlapping;
         if overlapping * 2 > behind.counts.rows - before.counts.rows {
@@ -187,7 +197,8 @@ impl Server {
                 };
                 match server.count_slots(&replica, statement, &query_id).await {
                     Ok(counted) if counted.iter().all(serves) => {
-                        return Plan::new(quarters, true, &counted).ok_or_else(failure::damaged);
+                        return Plan::new(quarters, true, replica.has_parts(), &counted)
+                            .ok_or_else(failure::damaged);
                     }
                     // Counted at two moments, some of them would be those of other rows.
                     Ok(_) => {}
@@ -224,7 +235,7 @@ impl Server {
     ) -> Result<Plan> {
         let statement = pushdown::slots(request, &self.table, fence, slots, replica.has_parts());
         let counted = self.count_slots(replica, statement, query_id).await?;
-        Plan::new(slots, false, &counted).ok_or_else(failure::damaged)
+        Plan::new(slots, false, replica.has_parts(), &counted).ok_or_else(failure::damaged)
     }
 
     async fn count_slots(
@@ -260,7 +271,7 @@ mod tests {
             from: 1_000,
             width: 10,
         };
-        Plan::new(slots, false, &[slot(0, 10), slot(3, 20), slot(4, 2)]).expect("a plan")
+        Plan::new(slots, false, true, &[slot(0, 10), slot(3, 20), slot(4, 2)]).expect("a plan")
     }
 
     #[test]
@@ -295,7 +306,7 @@ mod tests {
             settled: 10,
             overlaps: 0,
         };
-        assert!(Plan::new(slots, false, &[good]).is_some());
+        assert!(Plan::new(slots, false, true, &[good]).is_some());
         for bad in [
             Slot { slot: -1, ..good },
             Slot { slot: 3, ..good },
@@ -328,7 +339,10 @@ mod tests {
                 ..good
             },
         ] {
-            assert!(Plan::new(slots, false, &[good, bad]).is_none(), "{bad:?}");
+            assert!(
+                Plan::new(slots, false, true, &[good, bad]).is_none(),
+                "{bad:?}"
+            );
         }
     }
 

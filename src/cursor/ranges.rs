@@ -288,7 +288,10 @@ impl Ranges {
             until = behind.until;
         }
         let form = match (self.server.wire, parts) {
-            (Wire::Native, Parts::Disjoint) if !self.only_packed => Form::Columns(parts),
+            // Columns take little more than half of what rows take where parts are disjoint, and more than rows where not.
+            (Wire::Native, Parts::Disjoint | Parts::Untold) if !self.only_packed => {
+                Form::Columns(parts)
+            }
             // Columns are dear to merge: packed rows are not.
             _ => Form::Packed(parts),
         };

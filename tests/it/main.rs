@@ -41,4 +41,5 @@ mod tickets;
 mod tls;
 mod users;
 mod values;
+mod ways;
 mod wire_compression;

@@ -13,10 +13,17 @@ use crate::support::service::config;
 
 /// What an export of `site_demo` would be divided by, and where its window lies. What came in the last minutes is not settled.
 async fn slots(database: &TestDatabase, query: &str) -> (Plan, Interval) {
+    slots_of(database, "events", query).await
+}
+
+/// The same of a table.
+async fn slots_of(database: &TestDatabase, table: &str, query: &str) -> (Plan, Interval) {
     let website = WebsiteId::parse("site_demo").expect("an id");
     let request = ExportRequest::from_query(website, query).expect("a request");
     let whole = Range::whole(&request.window).interval;
-    let server = Server::new(&config(&database.config));
+    let mut config = config(&database.config);
+    config.events_table = table.into();
+    let server = Server::new(&config);
     let now = database
         .client
         .query_raw("SELECT toUnixTimestamp64Milli(now64(3))");
@@ -110,6 +117,19 @@ async fn slots_have_the_rows_and_parts_that_plain_sql_finds_wherever_they_come_f
             };
             assert_eq!(plan.parts(stretch), parts, "{query}: {stretch:?}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_view_rows_are_counted_and_of_their_parts_nothing_can_be_told() {
+    let database = traffic(30_000).await;
+    run(&database, "CREATE VIEW seen AS SELECT * FROM events").await;
+    let query = "start_date=2026-01-01&end_date=2026-03-31&include_bots=true";
+    let (plan, whole) = slots_of(&database, "seen", query).await;
+    for stretch in stretches(&plan, whole, 300) {
+        let rows = rows(&database, stretch, "1").await;
+        assert_eq!(plan.counts(stretch).rows, rows, "{stretch:?}");
+        assert_eq!(plan.parts(stretch), Parts::Untold, "{stretch:?}");
     }
 }
 
