@@ -1,7 +1,7 @@
 //! What an export knows of the compressor behind it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
@@ -37,20 +37,16 @@ impl Compressing {
 
     /// Says why, which has to come before the export can see that nobody takes its chunks.
     pub(super) fn give_up(&self, why: GaveUp) {
-        *self
-            .0
-            .gave_up
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(why);
+        *self.lock() = Some(why);
     }
 
     /// Why it gave up, if it did. Said once.
     pub(super) fn gave_up(&self) -> Option<GaveUp> {
-        let mut gave_up = self
-            .0
-            .gave_up
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        gave_up.take()
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<GaveUp>> {
+        let gave_up = self.0.gave_up.lock();
+        gave_up.unwrap_or_else(PoisonError::into_inner)
     }
 }

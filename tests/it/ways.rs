@@ -2,7 +2,7 @@
 
 use rowspout::decode::Wire;
 
-use crate::support::insert::{self, database};
+use crate::support::insert;
 use crate::support::service::{TestService, config};
 
 const RANGE: &str =
@@ -10,12 +10,7 @@ const RANGE: &str =
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_files_bytes_are_the_same_whichever_way_its_rows_come() {
-    let database = database().await;
-    insert::website(&database, "site_demo").await;
-    let site = rowspout::request::WebsiteId::parse("site_demo").expect("an id");
-    rowspout::schema::make_demo_events(&database.config, &site, 300_000)
-        .await
-        .expect("traffic");
+    let database = insert::traffic(300_000).await;
     // From the middle of the window on every row lies beside one of another part.
     for sql in [
         "SYSTEM STOP MERGES events",
