@@ -489,8 +489,7 @@ impl Ranges {
         let Some(most) = self.settled else {
             return Ok(());
         };
-        self.proofs += 1;
-        let query_id = format!("{}-count-{}", self.name, self.proofs);
+        let query_id = self.question("count-again");
         let (server, fence) = (&self.server, self.fence);
         let settled = server.settled_rows(&self.replica, &self.request, fence, &query_id);
         let settled = match settled.await {
@@ -507,10 +506,9 @@ impl Ranges {
     ///
     /// There was none; the server's, or that it cannot be reached.
     pub async fn recount(&mut self) -> Result<Plan> {
+        let query_id = self.question("recount");
         let plan = self.plan.as_ref();
         let plan = plan.ok_or_else(|| Error::internal("there is no plan to compare with"))?;
-        self.proofs += 1;
-        let query_id = format!("{}-recount-{}", self.name, self.proofs);
         let (server, fence) = (&self.server, self.fence);
         let recount = server.scan(&self.replica, &self.request, fence, plan.slots(), &query_id);
         recount.await
@@ -548,9 +546,7 @@ impl Ranges {
         };
         let mut again = true;
         loop {
-            // Its own name: ClickHouse may still know the last one when the next comes.
-            self.proofs += 1;
-            let query_id = format!("{}-proof-{}", self.name, self.proofs);
+            let query_id = self.question("proof");
             let proof =
                 self.server
                     .proof(&self.replica, &self.request, self.fence, range, &query_id);
@@ -568,12 +564,18 @@ impl Ranges {
     ///
     /// The server's, or that it cannot be reached.
     pub async fn digest(&mut self, of_events: bool) -> Result<Option<Digest>> {
-        self.proofs += 1;
-        let query_id = format!("{}-digest-{}", self.name, self.proofs);
+        let query_id = self.question("digest-again");
         let (server, replica, fence) = (&self.server, &self.replica, self.fence);
         server
             .digest_again(replica, &self.request, fence, of_events, &query_id)
             .await
+    }
+
+    /// A name for a question that no other of this export has, nor those that were asked before it was opened: ClickHouse may
+    /// still know the one before, or be told to end it.
+    fn question(&mut self, what: &str) -> String {
+        self.proofs += 1;
+        format!("{}-{what}-{}", self.name, self.proofs)
     }
 
     async fn take_plan(&mut self, planning: &mut Planning) {

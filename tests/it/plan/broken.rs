@@ -1,7 +1,7 @@
 //! Counts that do not come, or not to their end: asked for again, and never taken for less.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -23,40 +23,55 @@ enum Fault {
     Nothing,
 }
 
-/// A way to a ClickHouse on which so many of those questions come to grief; its URL, and how many did.
-async fn way(target: &str, fault: Fault, faults: usize) -> (String, Arc<AtomicUsize>) {
+/// What was seen of the questions that went along a way.
+#[derive(Default)]
+struct Seen {
+    /// How many came to grief.
+    struck: AtomicUsize,
+    /// The name of each one that has one.
+    names: Mutex<Vec<String>>,
+}
+
+/// A way to a ClickHouse on which so many of those questions come to grief; its URL, and what is seen there.
+async fn way(target: &str, fault: Fault, faults: usize) -> (String, Arc<Seen>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let target = target.trim_start_matches("http://").to_owned();
-    let came = Arc::<AtomicUsize>::default();
-    let counter = came.clone();
+    let seen = Arc::<Seen>::default();
+    let seen_there = seen.clone();
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
             let server = TcpStream::connect(&target).await.expect("ClickHouse");
-            let counter = counter.clone();
-            tokio::spawn(async move { pass(client, server, fault, faults, &counter).await });
+            let seen = seen_there.clone();
+            tokio::spawn(async move { pass(client, server, fault, faults, &seen).await });
         }
     });
-    (url, came)
+    (url, seen)
 }
 
-async fn pass(
-    client: TcpStream,
-    server: TcpStream,
-    fault: Fault,
-    faults: usize,
-    came: &AtomicUsize,
-) {
+/// The names of questions in so many bytes of requests.
+fn names(bytes: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let names = text.split(['?', '&', ' ']);
+    let names = names.filter_map(|parameter| parameter.strip_prefix("query_id="));
+    names.map(str::to_owned).collect()
+}
+
+async fn pass(client: TcpStream, server: TcpStream, fault: Fault, faults: usize, way: &Seen) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let asked = async {
         let (mut seen, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
         while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
             seen.extend_from_slice(&buffer[..read]);
+            let more = names(&buffer[..read]);
+            way.names.lock().expect("whole").extend(more);
             if seen.windows(9).any(|bytes| bytes == b"AS begins") {
                 seen.clear();
                 let more = |came: usize| (came < faults).then_some(came + 1);
-                let strikes = came.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
+                let strikes = way
+                    .struck
+                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
                 if strikes.is_ok() {
                     return true;
                 }
@@ -105,7 +120,8 @@ async fn counts_that_do_not_come_are_asked_for_again_so_often_as_there_are_repli
     ] {
         for method in ["plan", "HEAD", "GET"] {
             let case = format!("{fault:?} {faults} {second} {method}");
-            let (url, came) = way(&database.config.url, fault, faults).await;
+            let (url, seen) = way(&database.config.url, fault, faults).await;
+            let (second_url, seen_second) = way(&database.config.url, fault, 0).await;
             let mut settings = config(&database.config);
             // Long where nobody is waited for, so that a slow machine is not taken for a silent one.
             settings.silence = match fault {
@@ -115,7 +131,7 @@ async fn counts_that_do_not_come_are_asked_for_again_so_often_as_there_are_repli
             // Who failed is not asked again meanwhile, however slow the machine.
             settings.replica_pause = Duration::from_secs(600);
             settings.clickhouse.url = if second {
-                format!("{url},{}", database.config.url)
+                format!("{url},{second_url}")
             } else {
                 url
             };
@@ -132,7 +148,16 @@ async fn counts_that_do_not_come_are_asked_for_again_so_often_as_there_are_repli
                 _ => service.get(&path).await,
             };
             assert_eq!(answer.status, status, "{case}: {answer:?}");
-            assert_eq!(came.load(Ordering::SeqCst), times, "{case}");
+            assert_eq!(seen.struck.load(Ordering::SeqCst), times, "{case}");
+            let mut names = seen.names.lock().expect("whole").clone();
+            names.extend(seen_second.names.lock().expect("whole").drain(..));
+            names.sort();
+            assert!(names.len() > 1, "{case}: {names:?}");
+            let twice = names.windows(2).find(|two| two[0] == two[1]);
+            assert_eq!(
+                twice, None,
+                "{case}: who ends one of them may end the other"
+            );
             if status != 200 {
                 continue;
             }
