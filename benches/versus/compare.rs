@@ -64,7 +64,7 @@ fn interleaved(bed: &TestBed, tables: Tables, format: Format, options: &Options)
         for step in 0..programs.len() {
             let place = (round + step) % programs.len();
             let (command, file) = programs[place].command(bed, tables, format, options.parallel);
-            let mut run = measure::run(command, bed.engine_pid());
+            let mut run = measure::run(command, || bed.engine_cpu());
             if let Some(file) = file {
                 run.bytes += std::fs::metadata(&file).expect("a file").len();
                 run.first_byte = None;

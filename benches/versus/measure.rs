@@ -20,7 +20,7 @@ pub(crate) struct Run {
     pub(crate) first_byte: Option<f64>,
     /// Seconds of CPU of the program.
     pub(crate) cpu: f64,
-    /// Seconds of CPU of the engine meanwhile, if it is ours.
+    /// Seconds of CPU of the engine meanwhile, if they are known.
     pub(crate) engine_cpu: Option<f64>,
     /// Highest resident memory of the program.
     pub(crate) peak_bytes: u64,
@@ -29,9 +29,9 @@ pub(crate) struct Run {
 }
 
 /// Runs a command to its end. What it writes to standard output is moved out of the pipe to nowhere without being copied: a copy
-/// would be this program's work, and on the same cores.
-pub(crate) fn run(mut command: Command, engine_pid: Option<u32>) -> Run {
-    let engine_before = engine_pid.map(cpu_seconds);
+/// would be this program's work, and on the same cores. `engine_cpu` gives the seconds that the engine took so far.
+pub(crate) fn run(mut command: Command, engine_cpu: impl Fn() -> Option<f64>) -> Run {
+    let engine_before = engine_cpu();
     let children_before = children_cpu();
     let begun = Instant::now();
     let mut child = command
@@ -75,7 +75,7 @@ pub(crate) fn run(mut command: Command, engine_pid: Option<u32>) -> Run {
         wall,
         first_byte,
         cpu: children_cpu() - children_before,
-        engine_cpu: engine_before.and_then(|before| Some(cpu_seconds(engine_pid?) - before)),
+        engine_cpu: engine_before.and_then(|before| Some(engine_cpu()? - before)),
         peak_bytes,
         bytes,
     }

@@ -6,6 +6,9 @@ use super::compare::{Comparison, Measured};
 use super::stats::Spread;
 use super::tables::Came;
 
+/// Runs of each program that a median needs to be worth quoting.
+const ENOUGH_RUNS: usize = 5;
+
 /// What all figures have in common.
 pub(crate) struct Circumstances {
     pub(crate) events: u64,
@@ -27,6 +30,9 @@ impl Circumstances {
             self.runs,
             self.machine
         );
+        if self.runs < ENOUGH_RUNS {
+            println!("fewer than {ENOUGH_RUNS} runs: a first look, nothing to quote");
+        }
         match self.parallel {
             Some(parallel) => println!("cursors of one export: {parallel}"),
             None => println!("cursors of one export: Rowspout's default"),

@@ -1,6 +1,7 @@
 //! The engine, and the same events in merged and in overlapping parts.
 
 use std::process::Command;
+use std::time::Duration;
 
 use rowspout::catalog::Catalog;
 use rowspout::config::{ClickHouse, Config, Layer};
@@ -9,6 +10,11 @@ use rowspout::engine::install;
 use rowspout::engine::process::{EngineCommand, EngineProcess};
 use rowspout::request::WebsiteId;
 use rowspout::schema;
+
+use super::measure;
+
+/// How long after a query's end a server has counted its CPU.
+const COUNTED_AFTER: Duration = Duration::from_millis(200);
 
 /// A website of one event.
 pub(crate) const SITE_OF_ONE: &str = "site_one";
@@ -174,6 +180,25 @@ impl TestBed {
     /// The engine's process, if it is ours.
     pub(crate) fn engine_pid(&self) -> Option<u32> {
         self.engine.as_ref().map(|(engine, _)| engine.id())
+    }
+
+    /// Seconds of CPU that the engine took so far: a server counts them itself, for all of its queries, and tells whoever may
+    /// read `system.events`.
+    pub(crate) fn engine_cpu(&self) -> Option<f64> {
+        if let Some(pid) = self.engine_pid() {
+            return Some(measure::cpu_seconds(pid));
+        }
+        // A thread's time is counted when it is done with its query, which is a little later than the client is.
+        std::thread::sleep(COUNTED_AFTER);
+        let counted = self.clickhouse.client();
+        let counted = counted
+            .query_raw(
+                "SELECT value FROM system.events WHERE event = 'OSCPUVirtualTimeMicroseconds'",
+            )
+            .fetch_optional::<u64>();
+        let runtime = tokio::runtime::Handle::current();
+        let counted = tokio::task::block_in_place(|| runtime.block_on(counted));
+        Some(counted.ok()?? as f64 / 1e6)
     }
 
     pub(crate) fn stop(self) {

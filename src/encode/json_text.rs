@@ -13,6 +13,8 @@
 //! | a key that an object has twice | pyarrow, and DuckDB and Polars while they guess a schema | JSON: a schema takes it |
 //!
 //! Integers beyond 64 bits stay as they are: `pandas.read_json` alone refuses them.
+//!
+//! The fastest of serde_json, sonic-rs and simd-json takes 1.1 to 1.5 times as long (`benches/valid`), and none of them is as strict.
 
 use super::copy::Special;
 use super::vector::{Block, Block16, STEP};
