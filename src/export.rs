@@ -93,7 +93,7 @@ impl Export {
     ) -> Result<Self> {
         let request = request.into();
         let chosen = server
-            .choose(&request, fence, &format!("{id}-count"))
+            .choose(&request, fence, &format!("{}-count", id.queries()))
             .await?;
         Self::read(id, request, server, chosen, fence).await
     }
@@ -150,7 +150,8 @@ impl Export {
         };
         let (format, limit) = (request.format, request.limit.map(NonZeroU64::get));
         let interruptions = server.patience().begin();
-        let ranges = Ranges::open(server, chosen, request, fence, id.to_string())?;
+        let name = id.queries().to_owned();
+        let ranges = Ranges::open(server, chosen, request, fence, name)?;
         // The queries go out first: making an encoder of Parquet takes longer than sending them.
         tokio::task::yield_now().await;
         let encoder = Encoder::new(format, &info)?;

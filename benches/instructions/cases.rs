@@ -3,7 +3,8 @@
 use std::hint::black_box;
 
 use rowspout::decode::{Decoder, Wire};
-use rowspout::request::Format;
+use rowspout::encode::FileInfo;
+use rowspout::request::{Fields, Format};
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -33,7 +34,38 @@ enum Stage {
     Decode,
     /// The wire's bytes to a file of a format, by its place in [`Format::ALL`].
     Encode(usize),
+    /// The wire's bytes to a file of which more was asked, by its place in [`ASKED`].
+    EncodeAsked(usize),
 }
+
+/// A file of which more was asked than a format.
+struct Asked {
+    name: &'static str,
+    format: Format,
+    ask: fn(&mut FileInfo),
+}
+
+/// Those that have code of their own, from RowBinary.
+const ASKED: [Asked; 3] = [
+    Asked {
+        name: "csv of five fields",
+        format: Format::Csv,
+        ask: |info| {
+            let fields = Fields::parse("timestamp,event_type,url,visitor_id,country");
+            info.fields = fields.expect("fields");
+        },
+    },
+    Asked {
+        name: "csv for spreadsheets",
+        format: Format::Csv,
+        ask: |info| info.spreadsheet = true,
+    },
+    Asked {
+        name: "json, data as string",
+        format: Format::Json,
+        ask: |info| info.data_as_string = true,
+    },
+];
 
 impl Case {
     /// Every case that is counted.
@@ -47,7 +79,10 @@ impl Case {
                 let encoders = (0..Format::ALL.len())
                     .filter(|format| Format::ALL[*format] != Format::Arrow)
                     .map(Stage::Encode);
-                let stages = std::iter::once(Stage::Decode).chain(encoders);
+                let asked = (0..ASKED.len())
+                    .filter(move |_| Wire::ALL[wire] == Wire::RowBinary)
+                    .map(Stage::EncodeAsked);
+                let stages = std::iter::once(Stage::Decode).chain(encoders).chain(asked);
                 stages.map(move |stage| Self {
                     corpus,
                     wire,
@@ -70,6 +105,7 @@ impl Case {
             Stage::Nothing => "nothing",
             Stage::Decode => "decode",
             Stage::Encode(format) => Format::ALL[format].as_str(),
+            Stage::EncodeAsked(place) => ASKED[place].name,
         };
         let from = match Wire::ALL[self.wire] {
             Wire::RowBinary => "",
@@ -108,6 +144,14 @@ impl Case {
             Stage::Encode(format) => {
                 let format = Format::ALL[format];
                 black_box(writers::rowspout(wire_of, format, black_box(&chunks)));
+            }
+            Stage::EncodeAsked(place) => {
+                let asked = &ASKED[place];
+                let mut info = writers::info();
+                (asked.ask)(&mut info);
+                let chunks = black_box(&chunks);
+                let file = writers::rowspout_as(wire_of, asked.format, &info, chunks);
+                black_box(file);
             }
         }
     }

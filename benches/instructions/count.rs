@@ -10,6 +10,14 @@ use super::cases::Case;
 /// Marks a start of the bench as one that is counted.
 pub(crate) const CHILD: &str = "--case";
 
+/// Keeps the C library from `rep stosb` and `rep movsb`, which valgrind counts once for each byte, and only where a CPU has them and the
+/// compiler made a call of a loop. <https://sourceware.org/glibc/manual/latest/html_node/Hardware-Capability-Tunables.html>
+const PLAIN_COPIES: (&str, &str) = (
+    "GLIBC_TUNABLES",
+    "glibc.cpu.x86_rep_stosb_threshold=1073741824:glibc.cpu.x86_rep_movsb_threshold=1073741824:\
+     glibc.cpu.x86_non_temporal_threshold=1073741824",
+);
+
 /// The instructions of every case.
 pub(crate) fn all() -> BTreeMap<Case, u64> {
     let cases = Case::all();
@@ -50,6 +58,7 @@ fn instructions(case: Case, file: &Path) -> u64 {
         .arg(format!("--cachegrind-out-file={}", file.display()))
         .arg(std::env::current_exe().expect("this program"))
         .args([CHILD, &case.name()])
+        .env(PLAIN_COPIES.0, PLAIN_COPIES.1)
         .output()
         .unwrap_or_else(|error| panic!("valgrind does not start ({error}): install it, on Debian with `apt-get install valgrind`"));
     assert!(

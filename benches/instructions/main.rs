@@ -72,7 +72,7 @@ fn main() {
 fn compare(counts: &BTreeMap<Case, Vec<u64>>, baseline: &Baseline) -> bool {
     println!("baseline: {}", baseline.made_with());
     println!(
-        "{:<32} {:>10} {:>13} {:>12} {:>9} {:>12}",
+        "{:<34} {:>10} {:>13} {:>12} {:>9} {:>12}",
         "case", "rows", "instructions", "each row", "apart", "to baseline"
     );
     let mut fine = true;
@@ -97,7 +97,7 @@ fn compare(counts: &BTreeMap<Case, Vec<u64>>, baseline: &Baseline) -> bool {
             }
         };
         println!(
-            "{:<32} {rows:>10} {instructions:>13} {:>12.0} {:>8.3}% {beside:>12}",
+            "{:<34} {rows:>10} {instructions:>13} {:>12.0} {:>8.3}% {beside:>12}",
             case.name(),
             instructions as f64 / rows as f64,
             apart * 100.0,

@@ -31,17 +31,25 @@ pub fn time(row: &Row) -> String {
         .to_rfc3339_opts(chrono::SecondsFormat::AutoSi, false)
 }
 
-pub fn rowspout(wire: Wire, format: Format, chunks: &[Bytes]) -> usize {
-    let info = FileInfo {
+/// What the encoder is told of a file that nothing special was asked of.
+pub fn info() -> FileInfo {
+    FileInfo {
         site: "site_bench".into(),
         start: "2026-03-03".into(),
         end: "2026-03-03".into(),
         timezone: "Europe/Berlin".into(),
         utc: false,
         ..FileInfo::default()
-    };
+    }
+}
+
+pub fn rowspout(wire: Wire, format: Format, chunks: &[Bytes]) -> usize {
+    rowspout_as(wire, format, &info(), chunks)
+}
+
+pub fn rowspout_as(wire: Wire, format: Format, info: &FileInfo, chunks: &[Bytes]) -> usize {
     let mut decoder = Decoder::new(wire);
-    let mut encoder = Encoder::new(format, &info).unwrap();
+    let mut encoder = Encoder::new(format, info).unwrap();
     let mut bytes = 0;
     for chunk in chunks {
         decoder.push(chunk.clone());

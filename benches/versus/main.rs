@@ -22,7 +22,8 @@
 //! ```
 //!
 //! The embedded engine is measured, or the server that `ROWSPOUT_CLICKHOUSE_URL` names; databases `versus_merged` and
-//! `versus_overlapping` are made there anew.
+//! `versus_overlapping` are made there anew. A server's CPU is that of all its queries, so it should have no others; it is given
+//! where the user may read `system.events`.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a bench that fails may panic
 

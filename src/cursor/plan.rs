@@ -248,9 +248,10 @@ impl Server {
         let mut kill = Kill::new(replica.clone(), query_id.to_owned());
         let counted = tokio::time::timeout(self.longest(), query.fetch_all::<Slot>())
             .await
-            .map_err(|_| failure::too_long())?;
+            .map_err(|_| failure::too_long())?
+            .map_err(|error| failure::of_events(error, replica.url()))?;
         kill.disarm();
-        counted.map_err(|error| failure::of_events(error, replica.url()))
+        Ok(counted)
     }
 }
 

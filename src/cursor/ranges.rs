@@ -489,7 +489,7 @@ impl Ranges {
         let Some(most) = self.settled else {
             return Ok(());
         };
-        let query_id = self.question("count-again");
+        let query_id = self.question("count");
         let (server, fence) = (&self.server, self.fence);
         let settled = server.settled_rows(&self.replica, &self.request, fence, &query_id);
         let settled = match settled.await {
@@ -564,18 +564,18 @@ impl Ranges {
     ///
     /// The server's, or that it cannot be reached.
     pub async fn digest(&mut self, of_events: bool) -> Result<Option<Digest>> {
-        let query_id = self.question("digest-again");
+        let query_id = self.question("digest");
         let (server, replica, fence) = (&self.server, &self.replica, self.fence);
         server
             .digest_again(replica, &self.request, fence, of_events, &query_id)
             .await
     }
 
-    /// A name for a question that no other of this export has, nor those that were asked before it was opened: ClickHouse may
-    /// still know the one before, or be told to end it.
+    /// A name for a question that no other of this export has: ClickHouse may still know the one before, or be told to end it.
+    /// The number stands first: in names of questions from before the export was opened it does not.
     fn question(&mut self, what: &str) -> String {
         self.proofs += 1;
-        format!("{}-{what}-{}", self.name, self.proofs)
+        format!("{}-{}-{what}", self.name, self.proofs)
     }
 
     async fn take_plan(&mut self, planning: &mut Planning) {

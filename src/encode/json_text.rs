@@ -14,7 +14,7 @@
 //!
 //! Integers beyond 64 bits stay as they are: `pandas.read_json` alone refuses them.
 //!
-//! The fastest of serde_json, sonic-rs and simd-json takes 1.1 to 1.5 times as long (`benches/valid`), and none of them is as strict.
+//! None of serde_json, sonic-rs and simd-json was faster (`benches/valid`), and none is as strict about JSON.
 
 use super::copy::Special;
 use super::vector::{Block, Block16, STEP};

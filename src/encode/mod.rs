@@ -25,6 +25,7 @@ mod timestamp;
 mod vector;
 mod words;
 
+use std::borrow::Cow;
 use std::num::NonZeroU64;
 
 use ::arrow::datatypes::{DataType, Field, TimeUnit};
@@ -94,6 +95,12 @@ pub fn version(format: Format) -> String {
 #[doc(hidden)]
 pub fn is_json(text: &[u8]) -> bool {
     json_text::check(text).is_some()
+}
+
+/// Whether a text is UTF-8. For the same bench.
+#[doc(hidden)]
+pub fn is_utf8(text: &[u8]) -> bool {
+    matches!(rows::as_utf8(text), Cow::Borrowed(_))
 }
 
 #[cfg(test)]

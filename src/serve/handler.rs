@@ -56,7 +56,7 @@ pub(super) async fn export(
         Some(ticket) if is_head => service.tickets.check_unused(log, ticket).await?,
         Some(ticket) => {
             service.tickets.spend(log, ticket).await?;
-            *id = ticket.export_id.clone();
+            *id = ticket.export_id.asked_by(id);
         }
         None => {}
     }
@@ -71,13 +71,13 @@ pub(super) async fn export(
     let (wanted, fence, mut told) = match asked {
         Asked::Window(wanted) => (Arc::new(wanted), fence, None),
         Asked::Since(since) => {
-            let name = format!("{id}-arrivals");
+            let name = format!("{}-arrivals", id.queries());
             let arriving = service.server.arriving(&since, fence, &name).await?;
             (arriving.request, arriving.fence, Some(arriving.told))
         }
     };
     let mut headers = Headers::of(&wanted, encoding)?;
-    let name = format!("{id}-digest");
+    let name = format!("{}-digest", id.queries());
     if let Some(part) = part
         && (is_head || known.is_some())
     {

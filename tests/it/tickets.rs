@@ -389,6 +389,35 @@ async fn instances_of_one_secret_take_each_others_tickets_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_used_at_two_instances_at_once_breaks_the_file_of_neither() {
+    let database = traffic(300_000).await;
+    let one = TestService::start_with(shared(&database)).await;
+    let other = TestService::start_with(shared(&database)).await;
+    let query = format!("{RANGE}&include_bots=true&format=csv");
+    let expected = one.export("site_demo", &query).await;
+    let expected = expected.body.expect("a whole file");
+    for _ in 0..3 {
+        let (url, id) = ticket(&one, &query).await;
+        let here = fetch(&one, Method::GET, &url);
+        let (here, there) = tokio::join!(here, fetch(&other, Method::GET, &url));
+        let mut files = 0;
+        for answer in [here, there] {
+            // The log may have learned of the first one in between.
+            if answer.status == StatusCode::UNAUTHORIZED {
+                assert_refused(&answer, "used before");
+                continue;
+            }
+            assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+            assert_eq!(answer.headers["x-export-id"], id.as_str());
+            let file = answer.body.expect("a whole file");
+            assert!(file == expected, "{} bytes", file.len());
+            files += 1;
+        }
+        assert!(files > 0, "the ticket was used up for nothing");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_ticket_and_no_secret_is_in_the_log() {
     let database = traffic(100).await;
     let settings = [("RUST_LOG", "trace"), ("ROWSPOUT_TICKET_SECRET", SECRET)];

@@ -73,7 +73,7 @@ async fn overheard(clickhouse: &ClickHouse) -> (ClickHouse, Arc<Mutex<Vec<u8>>>)
             tokio::spawn(pass(from_server, to_client, move |bytes| {
                 passed += bytes.len();
                 let waits = passed > 1 << 20 && statements(&read.lock().expect("whole")).len() == 1;
-                Duration::from_millis(if waits { 50 } else { 0 })
+                Duration::from_millis(if waits { 200 } else { 0 })
             }));
         }
     });
@@ -134,6 +134,7 @@ async fn rows_are_read_in_the_way_that_suits_how_their_parts_lie() {
             let answer = service
                 .export("site_demo", &format!("{RANGE}&format=csv"))
                 .await;
+            assert_eq!(answer.status, 200, "{case}");
             assert!(answer.body.is_ok(), "{case}");
             let statements = statements(&heard.lock().expect("whole"));
             let (first, others) = statements.split_first().expect("statements");
