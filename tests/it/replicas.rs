@@ -648,7 +648,7 @@ async fn tasks_sockets_and_memory_return_to_where_they_were_when_clients_leave()
         let begun = Instant::now();
         loop {
             let (now, held) = (tasks(), held_by(serving.id()));
-            if now <= most && held.0 <= files || begun.elapsed() > Duration::from_secs(30) {
+            if now <= most && held.0 <= files || begun.elapsed() > Duration::from_secs(90) {
                 return (now, held);
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
