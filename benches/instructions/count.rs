@@ -58,7 +58,7 @@ fn instructions(case: Case, file: &Path) -> u64 {
         .arg(format!("--cachegrind-out-file={}", file.display()))
         .arg(std::env::current_exe().expect("this program"))
         .args([CHILD, &case.name()])
-        .env(PLAIN_COPIES.0, PLAIN_COPIES.1)
+        .envs([PLAIN_COPIES])
         .output()
         .unwrap_or_else(|error| panic!("valgrind does not start ({error}): install it, on Debian with `apt-get install valgrind`"));
     assert!(

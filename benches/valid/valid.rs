@@ -6,9 +6,6 @@
 //!
 //! `cargo bench --manifest-path benches/valid/Cargo.toml`, with `-- 'fat JSON'` and the like for one corpus.
 
-#![allow(clippy::unwrap_used)] // a bench that cannot go on ends
-#![allow(missing_docs)] // criterion's macros
-
 use std::hint::black_box;
 
 use criterion::measurement::WallTime;

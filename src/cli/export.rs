@@ -170,7 +170,7 @@ pub(super) async fn begin(
             Ok((begun, Export::begin(id, request, server, fence).await?))
         }
         Asked::Since(since) => {
-            let name = format!("{id}-arrivals");
+            let name = format!("{}-arrivals", id.queries());
             let Arriving {
                 request,
                 fence,
