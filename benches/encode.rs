@@ -1,6 +1,8 @@
 //! RowBinary and Native to files, from memory: decoding and encoding together, beside the writers that one would take otherwise,
 //! which are given the batches of RowBinary. Those get their times as text rendered beforehand, and that is not
 //! measured. Throughput by row and by byte of RowBinary; add `-- 'page views'` and the like to run one corpus.
+//!
+//! Parquet also as on machines of fewer cores than this one, by each compression: `-- 'cores'`.
 
 #![allow(clippy::unwrap_used)] // a bench that cannot go on ends
 #![allow(missing_docs)] // criterion's macros
@@ -8,9 +10,10 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use rowspout::decode::Wire;
-use rowspout::request::Format;
+use rowspout::encode::{Encoder, FileInfo};
+use rowspout::request::{Compression, Format};
 
 #[path = "support/mod.rs"]
 mod support;
@@ -19,9 +22,10 @@ mod writers;
 
 use support::native::{BLOCK_ROWS, TABLE, native};
 use support::{CHUNK_BYTES, Corpus, chunks, wire};
-use writers::{arrow_writer, csv_crate, rowspout, serde_json_crate, time};
+use writers::{arrow_writer, csv_crate, info, rowspout, rowspout_by, serde_json_crate, time};
 
 fn benches(criterion: &mut Criterion) {
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
     for corpus in Corpus::ALL {
         let rows = corpus.rows(corpus.bench_rows());
         let times: Vec<_> = rows.iter().map(time).collect();
@@ -43,6 +47,21 @@ fn benches(criterion: &mut Criterion) {
             group.bench_function(format!("rowspout {format} from native"), |bencher| {
                 bencher.iter(|| rowspout(Wire::Native, format, black_box(&blocks)));
             });
+        }
+        for compression in Compression::ALL {
+            let info = FileInfo {
+                compression,
+                ..info()
+            };
+            for cores in [1, 2, 4, 8].into_iter().filter(|&of| of <= available) {
+                let name = format!("parquet {} on {cores} cores", compression.as_str());
+                group.bench_function(name, |bencher| {
+                    // Its threads have started when the time starts.
+                    let encoder = || Encoder::parquet_on(cores, &info).unwrap();
+                    let write = |encoder| rowspout_by(encoder, Wire::RowBinary, black_box(&chunks));
+                    bencher.iter_batched(encoder, write, BatchSize::PerIteration);
+                });
+            }
         }
         group.bench_function("csv crate", |bencher| {
             bencher.iter(|| csv_crate(black_box(&chunks), &times));

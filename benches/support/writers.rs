@@ -48,8 +48,11 @@ pub fn rowspout(wire: Wire, format: Format, chunks: &[Bytes]) -> usize {
 }
 
 pub fn rowspout_as(wire: Wire, format: Format, info: &FileInfo, chunks: &[Bytes]) -> usize {
+    rowspout_by(Encoder::new(format, info).unwrap(), wire, chunks)
+}
+
+pub fn rowspout_by(mut encoder: Encoder, wire: Wire, chunks: &[Bytes]) -> usize {
     let mut decoder = Decoder::new(wire);
-    let mut encoder = Encoder::new(format, info).unwrap();
     let mut bytes = 0;
     for chunk in chunks {
         decoder.push(chunk.clone());

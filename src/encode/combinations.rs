@@ -85,11 +85,6 @@ impl<V: Clone + Default> Combinations<V> {
         }
     }
 
-    /// The columns.
-    pub(super) fn columns(&self) -> Range<usize> {
-        self.columns.clone()
-    }
-
     /// Forgets all combinations.
     pub(super) fn clear(&mut self) {
         self.slots.clear();

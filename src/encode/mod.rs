@@ -14,6 +14,7 @@ mod cells;
 mod combinations;
 mod copy;
 mod csv;
+mod helpers;
 mod json;
 mod json_text;
 mod margin;
@@ -33,6 +34,7 @@ use bytes::Bytes;
 
 pub use self::arrow::ArrowEncoder;
 pub use self::csv::CsvEncoder;
+use self::helpers::Helpers;
 pub use self::json::{Framing, JsonEncoder};
 pub use self::parquet::ParquetEncoder;
 use crate::decode::Batch;
@@ -177,9 +179,24 @@ impl Encoder {
             Format::Csv => Self::Csv(CsvEncoder::new(info)),
             Format::Json => Self::Json(JsonEncoder::new(info, Framing::Array)),
             Format::Ndjson => Self::Json(JsonEncoder::new(info, Framing::Lines)),
-            Format::Parquet => Self::Parquet(Box::new(ParquetEncoder::new(info)?)),
+            Format::Parquet => {
+                let helpers = Helpers::of_process();
+                Self::Parquet(Box::new(ParquetEncoder::new(info, helpers)?))
+            }
             Format::Arrow => Self::Arrow(Box::new(ArrowEncoder::new(info)?)),
         })
+    }
+
+    /// An encoder of Parquet at the start of a file, as on a machine of so many cores. For tests, and the bench that shows what more
+    /// cores bring.
+    ///
+    /// # Errors
+    ///
+    /// Where the writer refuses its settings.
+    #[doc(hidden)]
+    pub fn parquet_on(cores: usize, info: &FileInfo) -> Result<Self> {
+        let encoder = ParquetEncoder::new(info, Helpers::for_cores(cores))?;
+        Ok(Self::Parquet(Box::new(encoder)))
     }
 
     /// Adds rows.

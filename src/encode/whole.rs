@@ -16,8 +16,13 @@ pub(super) fn file(
     bytes: &[u8],
     chunk: usize,
 ) -> Vec<u8> {
+    let encoder = Encoder::new(format, info).unwrap();
+    file_by(encoder, wire, bytes, chunk)
+}
+
+/// The file that an encoder makes of the same.
+pub(super) fn file_by(mut encoder: Encoder, wire: Wire, bytes: &[u8], chunk: usize) -> Vec<u8> {
     let mut decoder = Decoder::new(wire);
-    let mut encoder = Encoder::new(format, info).unwrap();
     for chunk in bytes.chunks(chunk) {
         decoder.push(Bytes::copy_from_slice(chunk));
         while let Some(batch) = decoder.next_batch().unwrap() {

@@ -1,14 +1,15 @@
-//! The compression of pages, on a thread of its own: while it works, the next pages are put together. A file that has small pages only
-//! needs none: going to a thread and back takes longer than compressing them.
+//! The compression of pages, by threads that help: while they work, the next pages are put together. A file that has small pages only
+//! is compressed where it is made: going to a thread and back takes longer than compressing them.
 
-use std::cell::RefCell;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use parquet::errors::{ParquetError, Result};
 use zstd::zstd_safe::CParameter;
 
+use crate::encode::helpers::Helpers;
 use crate::request::Compression;
 
 /// ZSTD's level: more costs more than it saves.
@@ -18,32 +19,27 @@ pub(super) const ZSTD_LEVEL: i32 = 1;
 /// misses of pages like ours is within a few per cent of their size, either way.
 const ZSTD_HASH_LOG: u32 = 12;
 
-/// Bytes of pages that wait for the thread, unless a single page is larger.
+/// Bytes of pages that helpers have, waiting or worked on, unless a single page is larger.
 const WAITING_BYTES: usize = 8 << 20;
 
-/// Room for compressed bytes that is kept from page to page, in bytes.
-const MAX_KEPT_BYTES: usize = 8 << 20;
+/// Room for compressed bytes that a worker keeps from page to page, in bytes.
+const MAX_KEPT_BYTES: usize = 2 << 20;
 
 /// Buffers of pages that are kept for later ones, and the largest that is, in bytes.
 const SPARE_BUFFERS: usize = 16;
 const MAX_SPARE_BYTES: usize = 768 << 10;
 
-/// The first page of more bytes starts the thread, and is the first one that it takes.
+/// The first page of more bytes is the first one that helpers get, and all behind it follow.
 const SMALL_PAGE_BYTES: usize = 48 << 10;
 
-/// Compresses pages in the order in which they are handed over. Holds [`WAITING_BYTES`] of them, the compressed bytes of the
-/// largest one, and spare buffers ([`SPARE_BUFFERS`] of [`MAX_SPARE_BYTES`]). Its thread ends once this is dropped.
+/// Compresses pages. Holds [`WAITING_BYTES`] of them that helpers have, what these are compressed to, and spare buffers
+/// ([`SPARE_BUFFERS`] of [`MAX_SPARE_BYTES`]).
 #[derive(Debug)]
 pub(super) struct Compressor {
-    place: RefCell<Place>,
+    helpers: Option<Arc<Helpers>>,
+    /// Whether there was a page that is not small.
+    has_large: AtomicBool,
     shared: Arc<Shared>,
-}
-
-/// Where pages are compressed.
-#[derive(Debug)]
-enum Place {
-    Here(Worker),
-    Thread(Sender<Job>),
 }
 
 /// A page that is compressed, or will be.
@@ -53,94 +49,79 @@ pub(super) enum Compressed {
     Due(Receiver<std::io::Result<Bytes>>),
 }
 
-struct Job {
-    page: Vec<u8>,
-    /// Where in it the page starts.
-    from: usize,
-    done: SyncSender<std::io::Result<Bytes>>,
-}
-
-#[derive(Debug, Default)]
+/// What all threads that work on a file's pages share.
+#[derive(Debug)]
 struct Shared {
+    compression: Compression,
     state: Mutex<State>,
-    less_waits: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     waiting_bytes: usize,
     spare: Vec<Vec<u8>>,
-    /// The thread takes nothing more.
-    stopped: bool,
+    /// Those that have nothing to do.
+    workers: Vec<Worker>,
 }
 
 impl Compressor {
-    /// A compressor without a thread.
+    /// A compressor for the pages of a file.
     ///
     /// # Errors
     ///
     /// There is no memory for ZSTD.
-    pub(super) fn new(compression: Compression) -> Result<Self> {
-        let codec = match compression {
-            Compression::Zstd => {
-                let mut zstd = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
-                zstd.set_parameter(CParameter::HashLog(ZSTD_HASH_LOG))?;
-                Codec::Zstd(zstd)
-            }
-            Compression::Snappy => Codec::Snappy(Box::new(snap::raw::Encoder::new())),
-            Compression::None => Codec::None,
+    pub(super) fn new(compression: Compression, helpers: Option<Arc<Helpers>>) -> Result<Self> {
+        let state = State {
+            workers: vec![Worker::new(compression)?],
+            ..State::default()
         };
-        let shared = Arc::new(Shared::default());
-        let worker = Worker {
-            shared: Arc::clone(&shared),
-            codec,
-            compressed: Vec::new(),
-        };
-        let place = RefCell::new(Place::Here(worker));
-        Ok(Self { place, shared })
+        Ok(Self {
+            helpers,
+            has_large: AtomicBool::new(false),
+            shared: Arc::new(Shared {
+                compression,
+                state: Mutex::new(state),
+            }),
+        })
     }
 
-    /// Has a page compressed, what stands behind `from`.
+    /// Has a page compressed, what stands behind `from`. Never waits: where helpers have enough, it is compressed here.
     pub(super) fn compress(&self, page: Vec<u8>, from: usize) -> Compressed {
-        let mut place = self.place.borrow_mut();
-        // Where no thread can be started, work goes on here.
-        if matches!(*place, Place::Here(_))
-            && page.len() - from > SMALL_PAGE_BYTES
-            && let Ok((thread, pages)) = start()
-            && let Place::Here(worker) = std::mem::replace(&mut *place, Place::Thread(pages))
-        {
-            // A thread that is gone drops its pages, and whoever asks for one learns of it.
-            let _ = thread.send(worker);
-        }
-        match &mut *place {
-            Place::Thread(pages) => self.hand_over(pages, page, from),
-            Place::Here(worker) => {
-                let compressed = worker.compress(&page[from..]);
-                self.shared.lock().give_back(page);
-                Compressed::Done(compressed)
+        let shared = Arc::clone(&self.shared);
+        match &self.helpers {
+            Some(helpers) if self.is_for_helpers(page.len(), from) => {
+                let (done, compressed) = sync_channel(1);
+                helpers.spawn(move || {
+                    let bytes = page.len();
+                    let compressed = shared.compress(page, from);
+                    shared.lock().waiting_bytes -= bytes;
+                    // Whoever wanted it may be gone.
+                    let _ = done.send(compressed);
+                });
+                Compressed::Due(compressed)
             }
+            _ => Compressed::Done(shared.compress(page, from)),
         }
     }
 
-    /// Hands a page over to the thread; waits while too much is waiting already.
-    fn hand_over(&self, pages: &Sender<Job>, page: Vec<u8>, from: usize) -> Compressed {
-        let mut state = self.shared.lock();
-        while state.waiting_bytes > 0
-            && state.waiting_bytes + page.len() > WAITING_BYTES
-            && !state.stopped
-        {
-            state = self
-                .shared
-                .less_waits
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+    /// Whether helpers get a page, which counts as theirs then.
+    fn is_for_helpers(&self, bytes: usize, from: usize) -> bool {
+        // What is only copied is done sooner than handed over.
+        if self.shared.compression == Compression::None {
+            return false;
         }
-        state.waiting_bytes += page.len();
-        drop(state);
-        let (done, compressed) = sync_channel(1);
-        // A thread that is gone drops `done`, and whoever asks for the page learns of it.
-        let _ = pages.send(Job { page, from, done });
-        Compressed::Due(compressed)
+        if bytes - from > SMALL_PAGE_BYTES {
+            self.has_large.store(true, Ordering::Relaxed);
+        }
+        if !self.has_large.load(Ordering::Relaxed) {
+            return false;
+        }
+        let waiting = &mut self.shared.lock().waiting_bytes;
+        let has_room = *waiting == 0 || *waiting + bytes <= WAITING_BYTES;
+        if has_room {
+            *waiting += bytes;
+        }
+        has_room
     }
 
     /// An empty buffer for a page.
@@ -154,15 +135,34 @@ impl Compressed {
     ///
     /// # Errors
     ///
-    /// The codec's own, or that the thread is gone.
+    /// The codec's own, or that the thread gave up.
     pub(super) fn wait(self) -> Result<Bytes> {
         let compressed = match self {
             Self::Done(compressed) => compressed,
             Self::Due(compressed) => compressed.recv().map_err(|_| {
-                ParquetError::General("the thread that compresses pages is gone".to_owned())
+                ParquetError::General("the thread that compressed a page gave up".to_owned())
             })?,
         };
         Ok(compressed?)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn compress(&self, page: Vec<u8>, from: usize) -> std::io::Result<Bytes> {
+        let idle = self.lock().workers.pop();
+        let mut worker = match idle {
+            Some(worker) => worker,
+            None => Worker::new(self.compression)?,
+        };
+        let compressed = worker.compress(&page[from..]);
+        let mut state = self.lock();
+        state.workers.push(worker);
+        state.give_back(page);
+        compressed
     }
 }
 
@@ -176,16 +176,9 @@ impl State {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Compresses pages.
+/// Compresses one page at a time.
 #[derive(Debug)]
 struct Worker {
-    shared: Arc<Shared>,
     codec: Codec,
     compressed: Vec<u8>,
 }
@@ -203,31 +196,21 @@ impl std::fmt::Debug for Codec {
     }
 }
 
-/// Starts a thread. Gives where it waits for a worker, and where that takes pages.
-fn start() -> std::io::Result<(Sender<Worker>, Sender<Job>)> {
-    let (thread, workers) = channel::<Worker>();
-    let (pages, jobs) = channel();
-    std::thread::Builder::new()
-        .name("pages".into())
-        .spawn(move || {
-            if let Ok(worker) = workers.recv() {
-                worker.run(&jobs);
-            }
-        })?;
-    Ok((thread, pages))
-}
-
 impl Worker {
-    fn run(mut self, jobs: &Receiver<Job>) {
-        while let Ok(Job { page, from, done }) = jobs.recv() {
-            // Whoever wanted it may be gone.
-            let _ = done.send(self.compress(&page[from..]));
-            let mut state = self.shared.lock();
-            state.waiting_bytes -= page.len();
-            state.give_back(page);
-            drop(state);
-            self.shared.less_waits.notify_one();
-        }
+    fn new(compression: Compression) -> std::io::Result<Self> {
+        let codec = match compression {
+            Compression::Zstd => {
+                let mut zstd = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
+                zstd.set_parameter(CParameter::HashLog(ZSTD_HASH_LOG))?;
+                Codec::Zstd(zstd)
+            }
+            Compression::Snappy => Codec::Snappy(Box::new(snap::raw::Encoder::new())),
+            Compression::None => Codec::None,
+        };
+        Ok(Self {
+            codec,
+            compressed: Vec::new(),
+        })
     }
 
     fn compress(&mut self, page: &[u8]) -> std::io::Result<Bytes> {
@@ -253,43 +236,43 @@ impl Worker {
     }
 }
 
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.shared.lock().stopped = true;
-        self.shared.less_waits.notify_one();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
     use super::*;
 
+    fn compressor(compression: Compression) -> Compressor {
+        Compressor::new(compression, Helpers::for_cores(2)).unwrap()
+    }
+
     #[test]
     fn pages_come_back_as_themselves_however_many_wait() {
-        let compressor = Compressor::new(Compression::Zstd).unwrap();
         let page = |i: usize| -> Vec<u8> {
             let len = [0, 1, 70_000, 3 << 20, WAITING_BYTES + 1][i % 5];
             (0..len).map(|at| (at * i % 251) as u8).collect()
         };
-        let compressed: Vec<_> = (0..20)
-            .map(|i| compressor.compress(page(i), i.min(page(i).len())))
-            .collect();
-        for (i, compressed) in compressed.into_iter().enumerate() {
-            let bytes = compressed.wait().unwrap();
-            assert_eq!(
-                zstd::decode_all(&bytes[..]).unwrap(),
-                page(i)[i.min(page(i).len())..],
-                "page {i}"
-            );
+        let alone = Compressor::new(Compression::Zstd, None).unwrap();
+        for compressor in [compressor(Compression::Zstd), alone] {
+            let compressed: Vec<_> = (0..20)
+                .map(|i| compressor.compress(page(i), i.min(page(i).len())))
+                .collect();
+            for (i, compressed) in compressed.into_iter().enumerate() {
+                let bytes = compressed.wait().unwrap();
+                assert_eq!(
+                    zstd::decode_all(&bytes[..]).unwrap(),
+                    page(i)[i.min(page(i).len())..],
+                    "page {i}"
+                );
+            }
+            assert_eq!(compressor.shared.lock().waiting_bytes, 0);
         }
     }
 
     #[test]
-    fn the_first_page_that_is_not_small_starts_the_thread_and_small_ones_follow_it_there() {
-        for compression in [Compression::Zstd, Compression::Snappy, Compression::None] {
-            let compressor = Compressor::new(compression).unwrap();
+    fn helpers_get_the_first_page_that_is_not_small_and_small_ones_behind_it() {
+        for compression in [Compression::Zstd, Compression::Snappy] {
+            let compressor = compressor(compression);
             let small = || compressor.compress(vec![7; SMALL_PAGE_BYTES + 1], 1);
             let here = small();
             assert!(matches!(here, Compressed::Done(_)));
@@ -303,20 +286,47 @@ mod tests {
     }
 
     #[test]
+    fn pages_that_stay_as_they_are_stay_here() {
+        let compressor = compressor(Compression::None);
+        let page = vec![7; SMALL_PAGE_BYTES + 2];
+        let here = compressor.compress(page.clone(), 1);
+        assert!(matches!(here, Compressed::Done(_)));
+        assert_eq!(here.wait().unwrap(), page[1..]);
+    }
+
+    #[test]
+    fn a_page_for_which_helpers_have_no_room_is_compressed_here() {
+        let helpers = Helpers::for_cores(1).unwrap();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        helpers.spawn(move || wait.recv().unwrap());
+        let compressor = Compressor::new(Compression::Zstd, Some(helpers)).unwrap();
+        let first = compressor.compress(vec![7; WAITING_BYTES], 0);
+        assert!(matches!(first, Compressed::Due(_)));
+        let second = compressor.compress(vec![8; 1], 0);
+        assert!(matches!(second, Compressed::Done(_)));
+        go.send(()).unwrap();
+        assert_eq!(
+            zstd::decode_all(&first.wait().unwrap()[..]).unwrap().len(),
+            WAITING_BYTES
+        );
+        let third = compressor.compress(vec![9; 1], 0);
+        assert!(matches!(third, Compressed::Due(_)));
+        for (page, number) in [(second, 8), (third, 9)] {
+            assert_eq!(
+                zstd::decode_all(&page.wait().unwrap()[..]).unwrap(),
+                [number]
+            );
+        }
+    }
+
+    #[test]
     fn buffers_come_back_empty() {
-        let compressor = Compressor::new(Compression::Zstd).unwrap();
+        let compressor = compressor(Compression::Zstd);
         let mut buffer = compressor.buffer();
         buffer.extend_from_slice(&[7; SMALL_PAGE_BYTES + 1]);
         let (place, capacity) = (buffer.as_ptr(), buffer.capacity());
         compressor.compress(buffer, 0).wait().unwrap();
-        // The second page is taken up only when the first one's buffer has been given back.
-        let second = vec![7; SMALL_PAGE_BYTES + 1];
-        compressor.compress(second, 0).wait().unwrap();
-        let mut again = compressor.buffer();
-        if again.as_ptr() != place {
-            // The second page's came back as well.
-            again = compressor.buffer();
-        }
+        let again = compressor.buffer();
         assert_eq!(
             (again.as_ptr(), again.capacity(), again.len()),
             (place, capacity, 0)

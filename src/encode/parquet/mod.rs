@@ -1,10 +1,11 @@
 //! Parquet.
 //!
 //! In: batches. Out: nothing until a row group ends, then all of it. Cost: one look at each value, so calls with many rows run on a
-//! blocking thread; compression, ZSTD level 1 unless another was asked for, on another one beside it, once a page is not small
-//! ([`Compressor`]). Holds: one row group ([`ROW_GROUP_ROWS`] or [`ROW_GROUP_BYTES`]) as compressed pages and again while it is handed
-//! over, for each column a page in the making and a dictionary, the
-//! combinations that neighbouring columns had last (some 100 KiB for each of three groups), and the pages that wait to be compressed.
+//! blocking thread. Where cores are free, others work on some of the columns meanwhile ([`Columns`]). Compression, ZSTD level 1
+//! unless another was asked for, is done beside, once a page is not small ([`Compressor`](compressor::Compressor)). Holds: one row group
+//! ([`ROW_GROUP_ROWS`] or [`ROW_GROUP_BYTES`]) as compressed pages and again while it is handed over, for each column a page in the
+//! making and a dictionary, the combinations that neighbouring columns had last (some 100 KiB for each of three groups), the pages
+//! that wait to be compressed, and where the columns are shared [`SHARED_BYTES`] of rows and a batch.
 //!
 //! The parquet crate writes the file: page headers, indexes, row groups, footer. The values of a page are put together
 //! here, because its Arrow writer hashes, copies and compares every text several times; ours looks each one up in a
@@ -13,6 +14,7 @@
 //! The bytes don't depend on how the rows were cut into batches: everything is counted by the rows themselves.
 
 mod chunks;
+mod columns;
 mod compressor;
 mod dictionary;
 mod hybrid;
@@ -20,6 +22,8 @@ mod neighbours;
 mod pages;
 mod plain;
 mod properties;
+mod rows;
+mod share;
 mod times;
 
 use std::sync::Arc;
@@ -32,17 +36,14 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::writer::SerializedFileWriter;
 
-use self::chunks::TextChunk;
-use self::compressor::Compressor;
-use self::neighbours::Neighbours;
-use self::properties::{WITH_STATISTICS, WITHOUT_DICTIONARY};
-use self::times::TimeChunk;
+use self::columns::Columns;
+use self::rows::{Kept, Rows, Texts};
+use super::helpers::Helpers;
 use super::rows::{PlainRows, text_bytes};
 use super::sink::Sink;
 use super::{FileInfo, timestamp};
-use crate::decode::{Batch, EventType, Span, TextColumn};
+use crate::decode::{Batch, TextColumn};
 use crate::error::{Error, Result};
-use crate::request::Field;
 
 /// Whether a row group is full is looked at when this many rows have been added since.
 const STEP_ROWS: usize = 8_192;
@@ -50,9 +51,8 @@ const STEP_ROWS: usize = 8_192;
 /// And with the row that reaches this many bytes of text since.
 const STEP_TEXT_BYTES: usize = 8 << 20;
 
-/// Rows that lie side by side are added so many at a time, column by column: they stay in the processor's first cache for all of
-/// their columns.
-const TILE_ROWS: usize = 256;
+/// Rows that came in small batches are handed to several threads when they have so many bytes: some milliseconds of work.
+const SHARED_BYTES: usize = 1 << 20;
 
 /// Most rows of a row group.
 const ROW_GROUP_ROWS: usize = 1 << 20;
@@ -60,44 +60,15 @@ const ROW_GROUP_ROWS: usize = 1 << 20;
 /// A row group ends when it is seen to have this many encoded bytes.
 const ROW_GROUP_BYTES: usize = 48 << 20;
 
-/// The names of the event types, and where they lie.
-const EVENT_TYPES: &[u8] = b"pageviewevent";
-const EVENT_TYPE_SPANS: [Span; 2] = {
-    let pageview = EventType::Pageview.as_str().len() as u32;
-    let event = EventType::Event.as_str().len() as u32;
-    [
-        Span {
-            start: 0,
-            len: pageview,
-        },
-        Span {
-            start: pageview,
-            len: event,
-        },
-    ]
-};
-
-/// A column of texts that the file has.
-#[derive(Debug)]
-struct Texts {
-    /// Its place in the file, and that among `TEXT_COLUMNS`.
-    place: usize,
-    column: usize,
-    chunk: TextChunk,
-}
-
 /// A Parquet file in the making.
 #[derive(Debug)]
 pub struct ParquetEncoder {
     writer: Writer,
-    compressor: Compressor,
     /// As the file says it.
     compression: Compression,
-    /// The columns that the file has, times and event types with their place in it.
-    times: Option<(usize, TimeChunk)>,
-    event_types: Option<(usize, TextChunk)>,
-    text: Vec<Texts>,
-    neighbours: Vec<Neighbours>,
+    columns: Columns,
+    /// Rows that are counted already, and not yet in the columns.
+    kept: Kept,
     /// Rows and bytes of text since the row group was looked at, and the rows before.
     step_rows: usize,
     step_text_bytes: usize,
@@ -116,7 +87,8 @@ impl std::fmt::Debug for Writer {
 }
 
 impl ParquetEncoder {
-    pub(super) fn new(info: &FileInfo) -> Result<Self> {
+    /// A file at its start, whose columns are shared with those helpers.
+    pub(super) fn new(info: &FileInfo, helpers: Option<Arc<Helpers>>) -> Result<Self> {
         let start = |error| failed("start", error);
         let schema = Arc::new(Schema::new(info.arrow_fields()));
         let properties = properties::properties(info);
@@ -125,29 +97,11 @@ impl ParquetEncoder {
             ArrowWriter::try_new(Sink::default(), schema, Some(properties)).map_err(start)?;
         let (writer, _) = writer.into_serialized_writer().map_err(start)?;
         let columns = writer.schema_descr().columns();
-        let (mut times, mut event_types, mut text) = (None, None, Vec::new());
-        for (place, (field, column)) in info.fields.iter().zip(columns).enumerate() {
-            let chunk = |name| {
-                let dictionary = !WITHOUT_DICTIONARY.contains(&name);
-                TextChunk::new(column, dictionary, WITH_STATISTICS.contains(&name))
-            };
-            match field {
-                Field::Timestamp => times = Some((place, TimeChunk::new(column))),
-                Field::EventType => event_types = Some((place, chunk(field.name()))),
-                Field::Text(column) => text.push(Texts {
-                    place,
-                    column,
-                    chunk: chunk(field.name()),
-                }),
-            }
-        }
+        let columns = Columns::new(&info.fields, columns, info.compression, helpers);
         Ok(Self {
-            times,
-            event_types,
-            neighbours: Neighbours::all_of(&text),
-            text,
+            columns: columns.map_err(start)?,
+            kept: Kept::default(),
             compression: properties::compression(info.compression).map_err(start)?,
-            compressor: Compressor::new(info.compression).map_err(start)?,
             writer: Writer(writer),
             step_rows: 0,
             step_text_bytes: 0,
@@ -178,7 +132,7 @@ impl ParquetEncoder {
                 };
                 end += 1;
             }
-            self.add(batch, plain.as_ref(), start, end);
+            self.take(Rows::of(batch, plain.as_ref(), start..end));
             self.step_rows += end - start;
             self.rows += (end - start) as u64;
             start = end;
@@ -208,96 +162,44 @@ impl ParquetEncoder {
         }
     }
 
-    /// Adds the rows from `start` to in front of `end`, column by column.
-    fn add(&mut self, batch: &Batch<'_>, plain: Option<&PlainRows<'_>>, start: usize, end: usize) {
-        let compressor = &self.compressor;
-        if let Some((_, times)) = &mut self.times {
-            for ms in &batch.timestamps[start..end] {
-                // Times that have a text fit microseconds as well.
-                times.push(ms.wrapping_mul(1000), compressor);
-            }
-        }
-        if let Some((_, chunk)) = &mut self.event_types {
-            let event_types = &batch.event_types[start..end];
-            let code = |row: usize| match event_types[row] {
-                EventType::Pageview => 0,
-                EventType::Event => 1,
-            };
-            let (bytes, spans) = (EVENT_TYPES, &EVENT_TYPE_SPANS);
-            chunk.extend_codes(bytes, spans, event_types.len(), code, compressor);
-        }
-        if let Some(plain) = plain {
-            for rows in plain.rows[start..end].chunks(TILE_ROWS) {
-                for neighbours in &mut self.neighbours {
-                    neighbours.extend(plain.bytes, rows, &mut self.text, compressor);
-                }
-                for &mut Texts {
-                    column,
-                    ref mut chunk,
-                    ..
-                } in &mut self.text
-                {
-                    if self.neighbours.iter().any(|of| of.has(column)) {
-                        continue;
-                    }
-                    let span = |row: usize| rows[row][column];
-                    chunk.extend(plain.bytes, rows.len(), span, compressor);
+    /// Adds rows, or keeps them until there are enough where several threads would share them.
+    fn take(&mut self, rows: Rows<'_>) {
+        match rows.texts {
+            Texts::SideBySide { bytes, spans }
+                if !self.kept.is_empty() || self.columns.are_shared() =>
+            {
+                self.kept.push(&rows, bytes, spans);
+                if self.kept.bytes() >= SHARED_BYTES {
+                    self.add_kept();
                 }
             }
-            return;
-        }
-        for &mut Texts {
-            column,
-            ref mut chunk,
-            ..
-        } in &mut self.text
-        {
-            match batch.text[column] {
-                TextColumn::Dictionary {
-                    bytes,
-                    entries,
-                    codes,
-                } => {
-                    let code = |row: usize| codes[start + row] as usize;
-                    chunk.extend_codes(bytes, entries, end - start, code, compressor);
-                }
-                TextColumn::Plain {
-                    bytes,
-                    spans,
-                    stride,
-                } => {
-                    let span = |row: usize| spans[(start + row) * stride];
-                    chunk.extend(bytes, end - start, span, compressor);
-                }
+            _ => {
+                self.add_kept();
+                self.columns.add(rows);
             }
+        }
+    }
+
+    /// Adds the rows that were kept.
+    fn add_kept(&mut self) {
+        if !self.kept.is_empty() {
+            self.columns.add(self.kept.rows());
+            self.kept.clear();
         }
     }
 
     /// Looks whether the row group is full.
     fn look(&mut self) -> Result<()> {
+        self.add_kept();
         self.group_rows += self.step_rows;
         self.step_rows = 0;
         self.step_text_bytes = 0;
-        let bytes = self.bytes().map_err(|error| failed("write", error))?;
+        let bytes = self.columns.bytes();
+        let bytes = bytes.map_err(|error| failed("write", error))?;
         if self.group_rows + STEP_ROWS > ROW_GROUP_ROWS || bytes >= ROW_GROUP_BYTES {
             self.end_row_group()?;
         }
         Ok(())
-    }
-
-    /// Encoded bytes of the row group so far.
-    fn bytes(&mut self) -> Result<usize, ParquetError> {
-        let mut bytes = 0;
-        if let Some((_, times)) = &mut self.times {
-            bytes += times.bytes()?;
-        }
-        if let Some((_, event_types)) = &mut self.event_types {
-            bytes += event_types.bytes()?;
-        }
-        for texts in &mut self.text {
-            bytes += texts.chunk.bytes()?;
-        }
-        Ok(bytes)
     }
 
     fn end_row_group(&mut self) -> Result<()> {
@@ -307,18 +209,7 @@ impl ParquetEncoder {
     }
 
     fn write_row_group(&mut self) -> Result<(), ParquetError> {
-        let compressor = &self.compressor;
-        let times = self.times.iter_mut();
-        let times = times.map(|(place, times)| (*place, times.end(compressor)));
-        let event_types = self.event_types.iter_mut();
-        let event_types = event_types.map(|(place, chunk)| (*place, chunk.end(compressor)));
-        let texts = self.text.iter_mut();
-        let texts = texts.map(|texts| (texts.place, texts.chunk.end(compressor)));
-        // Their codes go with the dictionaries.
-        self.neighbours.iter_mut().for_each(Neighbours::clear);
-        // All of them end before the first is waited for.
-        let mut columns: Vec<_> = times.chain(event_types).chain(texts).collect();
-        columns.sort_by_key(|(place, _)| *place);
+        let columns = self.columns.end();
         let mut group = self.writer.0.next_row_group()?;
         let mut rooms = Vec::with_capacity(columns.len());
         for (place, column) in columns {
@@ -328,23 +219,9 @@ impl ParquetEncoder {
         }
         group.close()?;
         for (place, room) in rooms {
-            self.reuse(place, room);
+            self.columns.reuse(place, room);
         }
         Ok(())
-    }
-
-    /// Gives the room of a column to its next row group.
-    fn reuse(&mut self, place: usize, room: Vec<u8>) {
-        let times = self.times.iter_mut();
-        let times = times.map(|(of, times)| (*of, times.pages()));
-        let event_types = self.event_types.iter_mut();
-        let event_types = event_types.map(|(of, chunk)| (*of, chunk.pages()));
-        let texts = self.text.iter_mut();
-        let texts = texts.map(|texts| (texts.place, texts.chunk.pages()));
-        let mut columns = times.chain(event_types).chain(texts);
-        if let Some((_, pages)) = columns.find(|(of, _)| *of == place) {
-            pages.reuse(room);
-        }
     }
 
     pub(super) fn take_chunk(&mut self) -> Option<Bytes> {
@@ -352,6 +229,7 @@ impl ParquetEncoder {
     }
 
     pub(super) fn finish(&mut self) -> Result<()> {
+        self.add_kept();
         if self.group_rows + self.step_rows > 0 {
             self.end_row_group()?;
         }
@@ -371,4 +249,82 @@ impl ParquetEncoder {
 
 fn failed(what: &str, error: ParquetError) -> Error {
     Error::internal(format!("could not {what} the Parquet file")).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // a test that cannot go on fails
+
+    use super::*;
+    use crate::decode::support::native::{TABLE, native};
+    use crate::decode::support::{Corpus, wire};
+    use crate::decode::{Decoder, Wire};
+    use crate::encode::{Encoder, whole};
+    use crate::request::{Compression, Fields};
+
+    const WIRES: [Wire; 2] = [Wire::RowBinary, Wire::Native];
+
+    fn file(cores: usize, info: &FileInfo, kind: Wire, wire: &[u8], chunk: usize) -> Vec<u8> {
+        let helpers = Helpers::for_cores(cores).filter(|_| cores > 0);
+        let encoder = ParquetEncoder::new(info, helpers).unwrap();
+        whole::file_by(Encoder::Parquet(Box::new(encoder)), kind, wire, chunk)
+    }
+
+    #[test]
+    fn a_file_is_the_same_however_many_threads_work_on_it() {
+        for corpus in Corpus::ALL {
+            let rows = corpus.rows(25_000);
+            let wires = [wire(&rows), native(&rows, 3_000, &TABLE)];
+            for fields in ["", "event_data,city,country,event_type", "url"] {
+                for compression in [Compression::Zstd, Compression::Snappy, Compression::None] {
+                    let mut info = FileInfo {
+                        compression,
+                        ..FileInfo::default()
+                    };
+                    if !fields.is_empty() {
+                        info.fields = Fields::parse(fields).unwrap();
+                    }
+                    for (kind, wire) in WIRES.into_iter().zip(&wires) {
+                        let alone = file(0, &info, kind, wire, 128 << 10);
+                        for (cores, chunk) in [(2, 128 << 10), (3, 700 << 10), (5, 9_000)] {
+                            let shared = file(cores, &info, kind, wire, chunk);
+                            assert!(
+                                alone == shared,
+                                "{} {fields} {compression:?} {kind:?} on {cores} cores",
+                                corpus.name()
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_both_wires_are_in_order_where_some_were_kept() {
+        let rows = Corpus::PageViews.rows(6_000);
+        let (first, second) = rows.split_at(2_500);
+        let info = FileInfo::default();
+        let encoder = ParquetEncoder::new(&info, Helpers::for_cores(4)).unwrap();
+        let mut encoder = Encoder::Parquet(Box::new(encoder));
+        let mut decoder = Decoder::new(Wire::RowBinary);
+        for (kind, bytes) in [
+            (Wire::RowBinary, wire(first)),
+            (Wire::Native, native(second, 1_000, &TABLE)),
+        ] {
+            decoder.restart(kind, i64::MAX);
+            decoder.push(bytes.into());
+            while let Some(batch) = decoder.next_batch().unwrap() {
+                encoder.batch(&batch).unwrap();
+            }
+        }
+        assert_eq!(encoder.rows(), 6_000);
+        encoder.finish().unwrap();
+        let mut found = Vec::new();
+        while let Some(chunk) = encoder.take_chunk() {
+            found.extend_from_slice(&chunk);
+        }
+        let expected = file(0, &info, Wire::RowBinary, &wire(&rows), 128 << 10);
+        assert!(found == expected);
+    }
 }

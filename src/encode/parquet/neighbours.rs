@@ -1,44 +1,29 @@
 //! Columns side by side whose texts are looked up together.
 
+use std::ops::Range;
+
 use super::chunks::ABSENT;
 use super::compressor::Compressor;
-use super::{TILE_ROWS, Texts};
-use crate::encode::combinations::{Combinations, MOST_NEIGHBOURS, NEIGHBOURS, Place};
+use super::rows::TILE_ROWS;
+use super::share::TextShare;
+use crate::encode::combinations::{Combinations, MOST_NEIGHBOURS, Place};
 use crate::encode::rows::RowSpans;
 
-/// Some of the columns, and the codes of the combinations that they had last.
+/// The codes of the combinations that some columns had last.
 #[derive(Debug)]
 pub(super) struct Neighbours {
     combinations: Combinations<[u32; MOST_NEIGHBOURS]>,
-    /// Their places among the file's columns of texts.
-    members: Vec<usize>,
-    /// The codes of some rows, by member.
+    /// The codes of some rows, by column.
     codes: Box<[[u32; TILE_ROWS]; MOST_NEIGHBOURS]>,
 }
 
 impl Neighbours {
-    /// Those that a file has.
-    pub(super) fn all_of(text: &[Texts]) -> Vec<Self> {
-        let members = NEIGHBOURS.map(|columns| {
-            let members = text.iter().enumerate();
-            let members = members.filter(|(_, texts)| columns.contains(&texts.column));
-            (columns.clone(), members.map(|(member, _)| member).collect())
-        });
-        let several = members
-            .into_iter()
-            .filter(|(_, members): &(_, Vec<_>)| members.len() > 1);
-        several
-            .map(|(columns, members)| Self {
-                combinations: Combinations::new(columns),
-                members,
-                codes: Box::new([[0; TILE_ROWS]; MOST_NEIGHBOURS]),
-            })
-            .collect()
-    }
-
-    /// Whether a column is one of them.
-    pub(super) fn has(&self, column: usize) -> bool {
-        self.combinations.columns().contains(&column)
+    /// Of columns side by side.
+    pub(super) fn new(columns: Range<usize>) -> Self {
+        Self {
+            combinations: Combinations::new(columns),
+            codes: Box::new([[0; TILE_ROWS]; MOST_NEIGHBOURS]),
+        }
     }
 
     /// Forgets all codes.
@@ -46,45 +31,37 @@ impl Neighbours {
         self.combinations.clear();
     }
 
-    /// Adds rows whose texts lie in `bytes`, [`TILE_ROWS`] at most.
+    /// Adds rows whose texts lie in `bytes`, [`TILE_ROWS`] at most, to those of the columns that a file has.
     pub(super) fn extend(
         &mut self,
         bytes: &[u8],
         mut rows: &[RowSpans],
-        text: &mut [Texts],
+        texts: &mut [TextShare],
         compressor: &Compressor,
     ) {
-        while !rows.is_empty()
-            && self
-                .members
-                .iter()
-                .all(|&member| text[member].chunk.in_dictionary())
-        {
+        while !rows.is_empty() && texts.iter().all(|text| text.chunk.in_dictionary()) {
             // Their pages have the same rows for as long as all of them have dictionaries.
-            let room = text[self.members[0]].chunk.page_room();
-            let taken = self.look_up(bytes, &rows[..room.min(rows.len())], text);
-            for (&member, codes) in self.members.iter().zip(&*self.codes) {
-                text[member]
-                    .chunk
-                    .extend_looked_up(&codes[..taken], compressor);
+            let room = texts.iter().map(|text| text.chunk.page_room()).min();
+            let room = room.unwrap_or(0).min(rows.len());
+            let taken = self.look_up(bytes, &rows[..room], texts);
+            for (text, codes) in texts.iter_mut().zip(&*self.codes) {
+                text.chunk.extend_looked_up(&codes[..taken], compressor);
             }
             rows = &rows[taken..];
         }
-        for &member in &self.members {
-            let Texts { column, chunk, .. } = &mut text[member];
+        for TextShare { column, chunk, .. } in texts {
             chunk.extend(bytes, rows.len(), |row| rows[row][*column], compressor);
         }
     }
 
     /// Looks rows up until a dictionary is full. Gives how many.
-    fn look_up(&mut self, bytes: &[u8], rows: &[RowSpans], text: &mut [Texts]) -> usize {
+    fn look_up(&mut self, bytes: &[u8], rows: &[RowSpans], texts: &mut [TextShare]) -> usize {
         for (place, row) in rows.iter().enumerate() {
             let mut new = false;
             let mut look_up = || {
                 new = true;
                 let mut codes = [0; MOST_NEIGHBOURS];
-                for (code, &member) in codes.iter_mut().zip(&self.members) {
-                    let Texts { column, chunk, .. } = &mut text[member];
+                for (code, TextShare { column, chunk, .. }) in codes.iter_mut().zip(&mut *texts) {
                     *code = chunk.look_up(bytes, row[*column]);
                 }
                 codes
@@ -104,8 +81,7 @@ impl Neighbours {
             for (column, code) in self.codes.iter_mut().zip(codes) {
                 column[place] = code;
             }
-            let mut members = self.members.iter();
-            if new && members.any(|&member| text[member].chunk.dictionary_full()) {
+            if new && texts.iter().any(|text| text.chunk.dictionary_full()) {
                 return place + 1;
             }
         }
