@@ -1,27 +1,38 @@
 //! Threads that help encoders where cores are free.
 //!
-//! All encoders of a process share them: as many as there are cores, however many files are in the making. What is done there does
-//! not depend on who does it, so a file has the same bytes on every machine.
+//! All encoders of a process share them, however many files are in the making: one fewer than there are cores, since whoever asks for
+//! help has a thread of its own. What is done there does not depend on who does it, so a file has the same bytes on every machine.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rayon_core::{ThreadPool, ThreadPoolBuilder};
 
-/// Threads that one encoder has beside its own at most, for work that it waits for: more would wait for the longest piece.
+/// Cores that one encoder has beside its own at most, for work that it waits for: more would wait for the longest piece.
 const MOST_BESIDE: usize = 3;
 
-/// Threads, as many as cores, and how many of these are taken.
+/// Bytes of jobs that wait or are worked on, for each thread.
+const THREAD_BYTES: usize = 8 << 20;
+
+/// Threads, and what they are asked to do.
 #[derive(Debug)]
 pub(super) struct Helpers {
     pool: ThreadPool,
     cores: usize,
-    /// Cores that encoders keep busy at this moment; more than there are where many files are in the making.
+    /// Cores that encoders share work among at this moment; more than there are where many files are in the making.
     taken: AtomicUsize,
+    /// Jobs that wait or are worked on.
+    jobs: Mutex<Jobs>,
+}
+
+#[derive(Debug, Default)]
+struct Jobs {
+    count: usize,
+    bytes: usize,
 }
 
 impl Helpers {
-    /// Those of the process. `None` where no thread can be started: then encoders are alone.
+    /// Those of the process. `None` on a single core, or where a thread could not be started: then encoders are alone.
     pub(super) fn of_process() -> Option<Arc<Self>> {
         static HELPERS: OnceLock<Option<Arc<Helpers>>> = OnceLock::new();
         let start = || {
@@ -33,8 +44,9 @@ impl Helpers {
 
     /// Helpers as on a machine of so many cores.
     pub(super) fn for_cores(cores: usize) -> Option<Arc<Self>> {
+        let threads = cores.checked_sub(1).filter(|threads| *threads > 0)?;
         let pool = ThreadPoolBuilder::new()
-            .num_threads(cores)
+            .num_threads(threads)
             .thread_name(|number| format!("encode-{number}"))
             // Whoever waits for what the job was to give learns that it is gone.
             .panic_handler(|_| tracing::error!("a thread that helps encoders panicked"))
@@ -42,30 +54,74 @@ impl Helpers {
         let pool = pool
             .inspect_err(|error| tracing::warn!(%error, "no threads can help encoders"))
             .ok()?;
-        let taken = AtomicUsize::new(0);
-        Some(Arc::new(Self { pool, cores, taken }))
+        Some(Arc::new(Self {
+            pool,
+            cores,
+            taken: AtomicUsize::new(0),
+            jobs: Mutex::default(),
+        }))
     }
 
-    /// Does a job sometime, on a thread of these.
-    pub(super) fn spawn(&self, job: impl FnOnce() + Send + 'static) {
-        self.pool.spawn_fifo(job);
+    /// Room for a job that holds so many bytes. `None` where enough is waiting already: then whoever has the job does it sooner himself.
+    pub(super) fn room(self: &Arc<Self>, bytes: usize) -> Option<Room> {
+        let most = THREAD_BYTES * self.pool.current_num_threads();
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_room = jobs.count == 0 || jobs.bytes + bytes <= most;
+        has_room.then(|| {
+            jobs.count += 1;
+            jobs.bytes += bytes;
+            Room {
+                helpers: Arc::clone(self),
+                bytes,
+            }
+        })
     }
 
-    /// Takes so many cores for an encoder that keeps them busy itself, and of others as many as are free, to be given back at the end.
-    pub(super) fn take(&self, own: usize) -> Cores<'_> {
-        let with = |taken: usize| {
-            let free = self.cores.saturating_sub(taken + own);
-            own + free.min(MOST_BESIDE)
-        };
-        let more = |taken| Some(taken + with(taken));
-        let (Ok(before) | Err(before)) =
-            self.taken
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+    /// How many cores an encoder would have beside its own, which gives so many jobs of its own at a time.
+    pub(super) fn free(&self, own_jobs: usize) -> usize {
+        self.free_beside(own_jobs, self.taken.load(Ordering::Relaxed))
+    }
+
+    fn free_beside(&self, own_jobs: usize, taken: usize) -> usize {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let busy = taken + 1 + jobs.count.max(own_jobs);
+        self.cores.saturating_sub(busy).min(MOST_BESIDE)
+    }
+
+    /// Takes a core for an encoder, and those that are free beside, until they are given back.
+    pub(super) fn take(&self, own_jobs: usize) -> Cores<'_> {
+        // Who comes at the same moment sees this one's own.
+        let before = self.taken.fetch_add(1, Ordering::Relaxed);
+        let beside = self.free_beside(own_jobs, before);
+        self.taken.fetch_add(beside, Ordering::Relaxed);
         Cores {
             helpers: self,
-            all: with(before),
-            own,
+            beside,
         }
+    }
+}
+
+/// Room for a job until this is dropped.
+#[derive(Debug)]
+pub(super) struct Room {
+    helpers: Arc<Helpers>,
+    bytes: usize,
+}
+
+impl Room {
+    /// Has the job done sometime, by a thread of the helpers. It gets the room, to drop it at its end.
+    pub(super) fn spawn(self, job: impl FnOnce(Self) + Send + 'static) {
+        let helpers = Arc::clone(&self.helpers);
+        helpers.pool.spawn_fifo(move || job(self));
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let jobs = self.helpers.jobs.lock();
+        let mut jobs = jobs.unwrap_or_else(PoisonError::into_inner);
+        jobs.count -= 1;
+        jobs.bytes -= self.bytes;
     }
 }
 
@@ -73,19 +129,18 @@ impl Helpers {
 #[derive(Debug)]
 pub(super) struct Cores<'a> {
     helpers: &'a Helpers,
-    all: usize,
-    own: usize,
+    beside: usize,
 }
 
 impl Cores<'_> {
-    /// How many there are that the encoder does not keep busy itself.
+    /// How many there are beside the one that asks.
     pub(super) fn beside(&self) -> usize {
-        self.all - self.own
+        self.beside
     }
 
     /// Does the work on each of the pieces, on this thread and on as many others as there are cores beside. Returns when all is done.
     pub(super) fn each<T: Send>(&self, pieces: &mut [T], work: impl Fn(&mut T) + Sync) {
-        let beside = self.beside().min(pieces.len().saturating_sub(1));
+        let beside = self.beside.min(pieces.len().saturating_sub(1));
         // The next one goes to whoever is ready first.
         let pieces = Mutex::new(pieces.iter_mut());
         let next = || pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -105,7 +160,8 @@ impl Cores<'_> {
 
 impl Drop for Cores<'_> {
     fn drop(&mut self) {
-        self.helpers.taken.fetch_sub(self.all, Ordering::Relaxed);
+        let all = 1 + self.beside;
+        self.helpers.taken.fetch_sub(all, Ordering::Relaxed);
     }
 }
 
@@ -113,22 +169,26 @@ impl Drop for Cores<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
-    use std::sync::Barrier;
+    use std::sync::mpsc::channel;
     use std::thread::{self, ThreadId};
+    use std::time::{Duration, Instant};
 
     use super::*;
 
     #[test]
     fn pieces_are_worked_on_at_once_where_cores_are_free() {
         let helpers = Helpers::for_cores(4).unwrap();
-        let cores = helpers.take(2);
+        let cores = helpers.take(1);
         assert_eq!(cores.beside(), 2);
-        // Nobody gets behind it before three are there.
-        let all_there = Barrier::new(3);
+        let (there, begun) = (AtomicUsize::new(0), Instant::now());
         let mut threads: [Option<ThreadId>; 3] = [None; 3];
         cores.each(&mut threads, |thread| {
-            all_there.wait();
             *thread = Some(thread::current().id());
+            there.fetch_add(1, Ordering::Relaxed);
+            // Nobody goes on before three are there.
+            while there.load(Ordering::Relaxed) < 3 && begun.elapsed() < Duration::from_secs(60) {
+                thread::yield_now();
+            }
         });
         let [first, second, third] = threads.map(Option::unwrap);
         assert!(first != second && first != third && second != third);
@@ -137,11 +197,12 @@ mod tests {
 
     #[test]
     fn pieces_are_worked_on_here_alone_where_no_core_is_free() {
+        assert!(Helpers::for_cores(1).is_none());
         let helpers = Helpers::for_cores(2).unwrap();
-        let cores = helpers.take(2);
+        let cores = helpers.take(1);
         let mut threads = [None; 20];
         cores.each(&mut threads, |thread| {
-            *thread = Some(thread::current().id())
+            *thread = Some(thread::current().id());
         });
         assert_eq!(threads, [Some(thread::current().id()); 20]);
     }
@@ -149,15 +210,15 @@ mod tests {
     #[test]
     fn cores_are_taken_until_they_are_given_back_also_by_a_panic() {
         let helpers = Helpers::for_cores(8).unwrap();
-        let first = helpers.take(2);
-        let second = helpers.take(2);
-        let third = helpers.take(2);
-        assert_eq!([&first, &second, &third].map(Cores::beside), [3, 1, 0]);
+        let first = helpers.take(0);
+        let second = helpers.take(1);
+        let third = helpers.take(1);
+        assert_eq!([&first, &second, &third].map(Cores::beside), [3, 2, 0]);
         drop(first);
-        assert_eq!(helpers.take(1).beside(), 2);
+        assert_eq!((helpers.free(0), helpers.take(1).beside()), (3, 2));
         let panicked = thread::scope(|scope| {
             let working = scope.spawn(|| {
-                let cores = helpers.take(1);
+                let cores = helpers.take(0);
                 cores.each(&mut [1, 2, 3], |piece| assert_ne!(*piece, 2, "as is meant"));
             });
             working.join()
@@ -169,11 +230,39 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_panics_takes_no_thread_with_it() {
-        let helpers = Helpers::for_cores(1).unwrap();
-        let (done, says) = std::sync::mpsc::channel();
-        helpers.spawn(|| assert_eq!(1, 2, "as is meant"));
-        helpers.spawn(move || done.send(1).unwrap());
+    fn threads_that_have_jobs_are_not_free_and_jobs_have_room_until_they_are_done() {
+        let helpers = Helpers::for_cores(3).unwrap();
+        let (go, wait) = channel::<()>();
+        let (done, is_done) = channel();
+        assert_eq!((helpers.free(0), helpers.free(1)), (2, 1));
+        helpers.room(2 * THREAD_BYTES).unwrap().spawn(move |room| {
+            wait.recv().unwrap();
+            drop(room);
+            done.send(()).unwrap();
+        });
+        assert_eq!((helpers.free(0), helpers.free(1)), (1, 1));
+        assert!(helpers.room(1).is_none());
+        let second = helpers.room(0).unwrap();
+        assert_eq!(helpers.free(0), 0);
+        go.send(()).unwrap();
+        is_done.recv().unwrap();
+        drop(second);
+        assert_eq!(helpers.free(0), 2);
+        // A single one may have any size.
+        assert!(helpers.room(2 * THREAD_BYTES + 1).is_some());
+    }
+
+    #[test]
+    fn a_job_that_panics_takes_neither_a_thread_nor_room_with_it() {
+        let helpers = Helpers::for_cores(2).unwrap();
+        let room = || helpers.room(THREAD_BYTES / 2).unwrap();
+        room().spawn(|_room| assert_eq!(1, 2, "as is meant"));
+        let (done, says) = channel();
+        room().spawn(move |room| {
+            drop(room);
+            done.send(1).unwrap();
+        });
         assert_eq!(says.recv().unwrap(), 1);
+        assert!(helpers.room(THREAD_BYTES).is_some());
     }
 }

@@ -16,12 +16,11 @@ pub(super) fn file(
     bytes: &[u8],
     chunk: usize,
 ) -> Vec<u8> {
-    let encoder = Encoder::new(format, info).unwrap();
-    file_by(encoder, wire, bytes, chunk)
+    file_by(&mut Encoder::new(format, info).unwrap(), wire, bytes, chunk)
 }
 
 /// The file that an encoder makes of the same.
-pub(super) fn file_by(mut encoder: Encoder, wire: Wire, bytes: &[u8], chunk: usize) -> Vec<u8> {
+pub(super) fn file_by(encoder: &mut Encoder, wire: Wire, bytes: &[u8], chunk: usize) -> Vec<u8> {
     let mut decoder = Decoder::new(wire);
     for chunk in bytes.chunks(chunk) {
         decoder.push(Bytes::copy_from_slice(chunk));

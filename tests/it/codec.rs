@@ -40,8 +40,15 @@ pub(crate) fn try_encode_from<'a>(
     utc: bool,
     chunks: impl IntoIterator<Item = &'a [u8]>,
 ) -> rowspout::error::Result<Vec<Bytes>> {
+    try_encode_by(Encoder::new(format, &info(utc))?, wire, chunks)
+}
+
+fn try_encode_by<'a>(
+    mut encoder: Encoder,
+    wire: Wire,
+    chunks: impl IntoIterator<Item = &'a [u8]>,
+) -> rowspout::error::Result<Vec<Bytes>> {
     let mut decoder = Decoder::new(wire);
-    let mut encoder = Encoder::new(format, &info(utc))?;
     let mut file = Vec::new();
     let mut rows = 0;
     for chunk in chunks {
@@ -86,6 +93,16 @@ pub(crate) fn encode_native<'a>(
 ) -> Vec<u8> {
     let file = try_encode_from(Wire::Native, format, utc, chunks);
     file.unwrap().concat()
+}
+
+/// A wire's bytes to a Parquet file, as on a machine of so many cores.
+pub(crate) fn encode_on_cores<'a>(
+    cores: usize,
+    wire: Wire,
+    chunks: impl IntoIterator<Item = &'a [u8]>,
+) -> Vec<u8> {
+    let encoder = Encoder::parquet_on(cores, &info(false)).unwrap();
+    try_encode_by(encoder, wire, chunks).unwrap().concat()
 }
 
 fn encode_rows(format: Format, rows: &[Row]) -> Vec<u8> {

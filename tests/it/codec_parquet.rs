@@ -13,13 +13,14 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use proptest::prelude::*;
+use rowspout::decode::Wire;
 use rowspout::pushdown::columns::COLUMNS;
 use rowspout::request::Format;
 
 use super::codec::expected::assert_first_rows;
 use super::codec::support::native::{BLOCK_ROWS, MIXED, TABLE, native};
 use super::codec::support::{Corpus, Random, Row, wire};
-use super::codec::{cut, encode, encode_native, rows, sizes};
+use super::codec::{cut, encode, encode_native, encode_on_cores, rows, sizes};
 
 fn read(file: Vec<u8>) -> Vec<RecordBatch> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file)).unwrap();
@@ -200,6 +201,13 @@ fn a_row_group_ends_at_its_limits_wherever_the_rows_were_cut() {
     assert!(encode(Format::Parquet, false, wire_of_large.chunks(333_333)) == large);
     let by_column = native(&rows, 1_000, &TABLE);
     assert!(encode_native(Format::Parquet, false, by_column.chunks(333_333)) == large);
+    for (wire, bytes) in [
+        (Wire::RowBinary, &wire_of_large),
+        (Wire::Native, &by_column),
+    ] {
+        let on_cores = encode_on_cores(4, wire, bytes.chunks(333_333));
+        assert!(on_cores == large, "{wire:?}");
+    }
     for (file, least, first) in [(many, 1_048_576, 1_048_576), (large, 15_000, 40_000)] {
         let reader = SerializedFileReader::new(Bytes::from(file)).unwrap();
         let groups = reader.metadata().row_groups();

@@ -9,11 +9,11 @@ use super::compressor::Compressor;
 use super::pages::EndedColumn;
 use super::rows::Rows;
 use super::share::Share;
-use crate::encode::helpers::{Cores, Helpers};
+use crate::encode::helpers::Helpers;
 use crate::request::{Compression, Fields};
 
-/// Fewer rows than these are added sooner than handed to another thread.
-const MIN_SHARED_ROWS: usize = 1_000;
+/// Rows of fewer bytes of text are added sooner than handed to another thread.
+const MIN_SHARED_BYTES: usize = 128 << 10;
 
 /// The columns, and who works on them.
 #[derive(Debug)]
@@ -21,8 +21,11 @@ pub(super) struct Columns {
     shares: Vec<Share>,
     compressor: Compressor,
     helpers: Option<Arc<Helpers>>,
-    /// Cores that are busy with the file in any case.
-    own_cores: usize,
+    /// Pages that are compressed beside, as a rule.
+    own_jobs: usize,
+    /// Bytes of text whose columns were shared.
+    #[cfg(test)]
+    shared_bytes: usize,
 }
 
 impl Columns {
@@ -41,37 +44,51 @@ impl Columns {
             shares: Share::all_of(fields, columns),
             compressor: Compressor::new(compression, helpers.clone())?,
             helpers,
-            own_cores: match compression {
-                Compression::None => 1,
-                // One for the columns, and one for their pages.
-                Compression::Zstd | Compression::Snappy => 2,
+            own_jobs: match compression {
+                Compression::None => 0,
+                Compression::Zstd | Compression::Snappy => 1,
             },
+            #[cfg(test)]
+            shared_bytes: 0,
         })
     }
 
     /// Whether other threads would take a part of what is added now.
     pub(super) fn are_shared(&self) -> bool {
-        let cores = self.helpers.as_ref();
-        cores.is_some_and(|helpers| helpers.take(self.own_cores).beside() > 0)
+        let helpers = self.helpers.as_ref().filter(|_| self.shares.len() > 1);
+        helpers.is_some_and(|helpers| helpers.free(self.own_jobs) > 0)
     }
 
     /// Adds rows.
-    pub(super) fn add(&mut self, rows: Rows<'_>) {
-        let cores = self.helpers.as_ref();
-        let cores = cores.map(|helpers| helpers.take(self.own_cores));
+    pub(super) fn add(&mut self, rows: &Rows<'_>) {
+        let helpers = self.helpers.as_ref();
+        let cores = helpers.map(|helpers| helpers.take(self.own_jobs));
         let compressor = &self.compressor;
-        let is_shared = |cores: &&Cores<'_>| cores.beside() > 0 && rows.len() >= MIN_SHARED_ROWS;
-        if let Some(cores) = cores.as_ref().filter(is_shared) {
-            cores.each(&mut self.shares, |share| {
-                rows.tiles().for_each(|rows| share.add(&rows, compressor));
-            });
-            return;
-        }
-        for rows in rows.tiles() {
-            for share in &mut self.shares {
-                share.add(&rows, compressor);
+        let is_much = rows.text_bytes >= MIN_SHARED_BYTES && self.shares.len() > 1;
+        match cores {
+            Some(cores) if is_much && cores.beside() > 0 => {
+                #[cfg(test)]
+                {
+                    self.shared_bytes += rows.text_bytes;
+                }
+                cores.each(&mut self.shares, |share| {
+                    rows.tiles().for_each(|rows| share.add(&rows, compressor));
+                });
+            }
+            _ => {
+                for rows in rows.tiles() {
+                    for share in &mut self.shares {
+                        share.add(&rows, compressor);
+                    }
+                }
             }
         }
+    }
+
+    /// Bytes of text whose columns were shared among several threads so far.
+    #[cfg(test)]
+    pub(super) fn shared_bytes(&self) -> usize {
+        self.shared_bytes
     }
 
     /// Encoded bytes so far.
@@ -83,7 +100,7 @@ impl Columns {
         self.shares.iter_mut().map(Share::bytes).sum()
     }
 
-    /// Ends the row group's columns and starts the next one's. Gives them in the file's order; none was waited for.
+    /// Ends the row group's columns and starts the next one's. Gives them in the file's order, with pages that are still compressed.
     pub(super) fn end(&mut self) -> Vec<(usize, EndedColumn)> {
         let compressor = &self.compressor;
         let shares = self.shares.iter_mut();

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use parquet::errors::{ParquetError, Result};
 use zstd::zstd_safe::CParameter;
 
-use crate::encode::helpers::Helpers;
+use crate::encode::helpers::{Helpers, Room};
 use crate::request::Compression;
 
 /// ZSTD's level: more costs more than it saves.
@@ -19,11 +19,11 @@ pub(super) const ZSTD_LEVEL: i32 = 1;
 /// misses of pages like ours is within a few per cent of their size, either way.
 const ZSTD_HASH_LOG: u32 = 12;
 
-/// Bytes of pages that helpers have, waiting or worked on, unless a single page is larger.
-const WAITING_BYTES: usize = 8 << 20;
-
 /// Room for compressed bytes that a worker keeps from page to page, in bytes.
 const MAX_KEPT_BYTES: usize = 2 << 20;
+
+/// Those that are kept for later pages: where cores are many, more may work at a time.
+const SPARE_WORKERS: usize = 4;
 
 /// Buffers of pages that are kept for later ones, and the largest that is, in bytes.
 const SPARE_BUFFERS: usize = 16;
@@ -32,8 +32,8 @@ const MAX_SPARE_BYTES: usize = 768 << 10;
 /// The first page of more bytes is the first one that helpers get, and all behind it follow.
 const SMALL_PAGE_BYTES: usize = 48 << 10;
 
-/// Compresses pages. Holds [`WAITING_BYTES`] of them that helpers have, what these are compressed to, and spare buffers
-/// ([`SPARE_BUFFERS`] of [`MAX_SPARE_BYTES`]).
+/// Compresses pages. Holds those that helpers have, as many bytes as these take, what they are compressed to, [`SPARE_WORKERS`] with
+/// [`MAX_KEPT_BYTES`] and ZSTD's tables, and spare buffers ([`SPARE_BUFFERS`] of [`MAX_SPARE_BYTES`]).
 #[derive(Debug)]
 pub(super) struct Compressor {
     helpers: Option<Arc<Helpers>>,
@@ -58,7 +58,6 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    waiting_bytes: usize,
     spare: Vec<Vec<u8>>,
     /// Those that have nothing to do.
     workers: Vec<Worker>,
@@ -88,40 +87,34 @@ impl Compressor {
     /// Has a page compressed, what stands behind `from`. Never waits: where helpers have enough, it is compressed here.
     pub(super) fn compress(&self, page: Vec<u8>, from: usize) -> Compressed {
         let shared = Arc::clone(&self.shared);
-        match &self.helpers {
-            Some(helpers) if self.is_for_helpers(page.len(), from) => {
+        match self.room(page.len(), from) {
+            Some(room) => {
                 let (done, compressed) = sync_channel(1);
-                helpers.spawn(move || {
-                    let bytes = page.len();
+                room.spawn(move |room| {
                     let compressed = shared.compress(page, from);
-                    shared.lock().waiting_bytes -= bytes;
+                    drop(room);
                     // Whoever wanted it may be gone.
                     let _ = done.send(compressed);
                 });
                 Compressed::Due(compressed)
             }
-            _ => Compressed::Done(shared.compress(page, from)),
+            None => Compressed::Done(shared.compress(page, from)),
         }
     }
 
-    /// Whether helpers get a page, which counts as theirs then.
-    fn is_for_helpers(&self, bytes: usize, from: usize) -> bool {
+    /// Room for a page among those of the helpers, if it is one for them.
+    fn room(&self, bytes: usize, from: usize) -> Option<Room> {
         // What is only copied is done sooner than handed over.
         if self.shared.compression == Compression::None {
-            return false;
+            return None;
         }
         if bytes - from > SMALL_PAGE_BYTES {
             self.has_large.store(true, Ordering::Relaxed);
         }
         if !self.has_large.load(Ordering::Relaxed) {
-            return false;
+            return None;
         }
-        let waiting = &mut self.shared.lock().waiting_bytes;
-        let has_room = *waiting == 0 || *waiting + bytes <= WAITING_BYTES;
-        if has_room {
-            *waiting += bytes;
-        }
-        has_room
+        self.helpers.as_ref()?.room(bytes)
     }
 
     /// An empty buffer for a page.
@@ -160,7 +153,9 @@ impl Shared {
         };
         let compressed = worker.compress(&page[from..]);
         let mut state = self.lock();
-        state.workers.push(worker);
+        if state.workers.len() < SPARE_WORKERS {
+            state.workers.push(worker);
+        }
         state.give_back(page);
         compressed
     }
@@ -249,11 +244,12 @@ mod tests {
     #[test]
     fn pages_come_back_as_themselves_however_many_wait() {
         let page = |i: usize| -> Vec<u8> {
-            let len = [0, 1, 70_000, 3 << 20, WAITING_BYTES + 1][i % 5];
+            let len = [0, 1, 70_000, 3 << 20, (8 << 20) + 1][i % 5];
             (0..len).map(|at| (at * i % 251) as u8).collect()
         };
         let alone = Compressor::new(Compression::Zstd, None).unwrap();
-        for compressor in [compressor(Compression::Zstd), alone] {
+        let many = Compressor::new(Compression::Zstd, Helpers::for_cores(10)).unwrap();
+        for compressor in [compressor(Compression::Zstd), many, alone] {
             let compressed: Vec<_> = (0..20)
                 .map(|i| compressor.compress(page(i), i.min(page(i).len())))
                 .collect();
@@ -265,7 +261,7 @@ mod tests {
                     "page {i}"
                 );
             }
-            assert_eq!(compressor.shared.lock().waiting_bytes, 0);
+            assert!(compressor.shared.lock().workers.len() <= SPARE_WORKERS);
         }
     }
 
@@ -296,26 +292,18 @@ mod tests {
 
     #[test]
     fn a_page_for_which_helpers_have_no_room_is_compressed_here() {
-        let helpers = Helpers::for_cores(1).unwrap();
-        let (go, wait) = std::sync::mpsc::channel::<()>();
-        helpers.spawn(move || wait.recv().unwrap());
-        let compressor = Compressor::new(Compression::Zstd, Some(helpers)).unwrap();
-        let first = compressor.compress(vec![7; WAITING_BYTES], 0);
-        assert!(matches!(first, Compressed::Due(_)));
-        let second = compressor.compress(vec![8; 1], 0);
-        assert!(matches!(second, Compressed::Done(_)));
-        go.send(()).unwrap();
-        assert_eq!(
-            zstd::decode_all(&first.wait().unwrap()[..]).unwrap().len(),
-            WAITING_BYTES
-        );
-        let third = compressor.compress(vec![9; 1], 0);
-        assert!(matches!(third, Compressed::Due(_)));
-        for (page, number) in [(second, 8), (third, 9)] {
-            assert_eq!(
-                zstd::decode_all(&page.wait().unwrap()[..]).unwrap(),
-                [number]
-            );
+        let helpers = Helpers::for_cores(2).unwrap();
+        let compressor = Compressor::new(Compression::Zstd, Some(Arc::clone(&helpers))).unwrap();
+        let page = |number: u8| vec![number; SMALL_PAGE_BYTES + 1];
+        let others = helpers.room(1 << 30).unwrap();
+        let first = compressor.compress(page(1), 0);
+        assert!(matches!(first, Compressed::Done(_)));
+        drop(others);
+        let second = compressor.compress(page(2), 0);
+        assert!(matches!(second, Compressed::Due(_)));
+        for (compressed, number) in [(first, 1), (second, 2)] {
+            let bytes = compressed.wait().unwrap();
+            assert_eq!(zstd::decode_all(&bytes[..]).unwrap(), page(number));
         }
     }
 

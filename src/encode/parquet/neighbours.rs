@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::chunks::ABSENT;
 use super::compressor::Compressor;
 use super::rows::TILE_ROWS;
-use super::share::TextShare;
+use super::share::Texts;
 use crate::encode::combinations::{Combinations, MOST_NEIGHBOURS, Place};
 use crate::encode::rows::RowSpans;
 
@@ -36,7 +36,7 @@ impl Neighbours {
         &mut self,
         bytes: &[u8],
         mut rows: &[RowSpans],
-        texts: &mut [TextShare],
+        texts: &mut [Texts],
         compressor: &Compressor,
     ) {
         while !rows.is_empty() && texts.iter().all(|text| text.chunk.in_dictionary()) {
@@ -49,19 +49,19 @@ impl Neighbours {
             }
             rows = &rows[taken..];
         }
-        for TextShare { column, chunk, .. } in texts {
+        for Texts { column, chunk, .. } in texts {
             chunk.extend(bytes, rows.len(), |row| rows[row][*column], compressor);
         }
     }
 
     /// Looks rows up until a dictionary is full. Gives how many.
-    fn look_up(&mut self, bytes: &[u8], rows: &[RowSpans], texts: &mut [TextShare]) -> usize {
+    fn look_up(&mut self, bytes: &[u8], rows: &[RowSpans], texts: &mut [Texts]) -> usize {
         for (place, row) in rows.iter().enumerate() {
             let mut new = false;
             let mut look_up = || {
                 new = true;
                 let mut codes = [0; MOST_NEIGHBOURS];
-                for (code, TextShare { column, chunk, .. }) in codes.iter_mut().zip(&mut *texts) {
+                for (code, Texts { column, chunk, .. }) in codes.iter_mut().zip(&mut *texts) {
                     *code = chunk.look_up(bytes, row[*column]);
                 }
                 codes

@@ -18,12 +18,14 @@ const MAX_KEPT_BYTES: usize = 2 << 20;
 pub(super) struct Rows<'a> {
     pub(super) timestamps: &'a [i64],
     pub(super) event_types: &'a [EventType],
-    pub(super) texts: Texts<'a>,
+    pub(super) texts: RowTexts<'a>,
+    /// How many bytes the texts have.
+    pub(super) text_bytes: usize,
 }
 
 /// Their texts.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Texts<'a> {
+pub(super) enum RowTexts<'a> {
     /// Those of a row one behind the other, as [`PlainRows`] has them.
     SideBySide {
         bytes: &'a [u8],
@@ -42,13 +44,14 @@ impl<'a> Rows<'a> {
         batch: &'a Batch<'_>,
         plain: Option<&PlainRows<'a>>,
         range: Range<usize>,
+        text_bytes: usize,
     ) -> Self {
         let texts = match plain {
-            Some(plain) => Texts::SideBySide {
+            Some(plain) => RowTexts::SideBySide {
                 bytes: plain.bytes,
                 spans: &plain.rows[range.clone()],
             },
-            None => Texts::ByColumn {
+            None => RowTexts::ByColumn {
                 text: &batch.text,
                 start: range.start,
             },
@@ -57,6 +60,7 @@ impl<'a> Rows<'a> {
             timestamps: &batch.timestamps[range.clone()],
             event_types: &batch.event_types[range],
             texts,
+            text_bytes,
         }
     }
 
@@ -66,36 +70,42 @@ impl<'a> Rows<'a> {
     }
 
     /// As many at a time as are added at once.
-    pub(super) fn tiles(self) -> impl Iterator<Item = Self> {
+    pub(super) fn tiles(&self) -> impl Iterator<Item = Self> {
         let tile = match self.texts {
-            Texts::SideBySide { .. } => TILE_ROWS,
-            Texts::ByColumn { .. } => self.len(),
+            RowTexts::SideBySide { .. } => TILE_ROWS,
+            RowTexts::ByColumn { .. } => self.len().max(1),
         };
-        (0..self.len()).step_by(tile.max(1)).map(move |start| {
-            let range = start..self.len().min(start + tile);
+        (0..self.len()).step_by(tile).map(move |first| {
+            let range = first..self.len().min(first + tile);
             let texts = match self.texts {
-                Texts::SideBySide { bytes, spans } => Texts::SideBySide {
+                RowTexts::SideBySide { bytes, spans } => RowTexts::SideBySide {
                     bytes,
                     spans: &spans[range.clone()],
                 },
-                by_column @ Texts::ByColumn { .. } => by_column,
+                RowTexts::ByColumn { text, start } => RowTexts::ByColumn {
+                    text,
+                    start: start + first,
+                },
             };
             Self {
                 timestamps: &self.timestamps[range.clone()],
                 event_types: &self.event_types[range],
                 texts,
+                ..*self
             }
         })
     }
 }
 
-/// Rows that lie side by side, kept until there are enough of them to be worth several threads' while.
+/// Rows that lie side by side, kept until there are enough of them to be worth several threads' while. Holds their bytes and 130 bytes
+/// beside for each, twice as many at most as were ever kept at once.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     timestamps: Vec<i64>,
     event_types: Vec<EventType>,
     bytes: Vec<u8>,
     spans: Vec<RowSpans>,
+    text_bytes: usize,
 }
 
 impl Kept {
@@ -127,6 +137,7 @@ impl Kept {
         }));
         self.timestamps.extend_from_slice(rows.timestamps);
         self.event_types.extend_from_slice(rows.event_types);
+        self.text_bytes += rows.text_bytes;
     }
 
     /// All of them.
@@ -134,10 +145,11 @@ impl Kept {
         Rows {
             timestamps: &self.timestamps,
             event_types: &self.event_types,
-            texts: Texts::SideBySide {
+            texts: RowTexts::SideBySide {
                 bytes: &self.bytes,
                 spans: &self.spans,
             },
+            text_bytes: self.text_bytes,
         }
     }
 
@@ -148,5 +160,6 @@ impl Kept {
         self.bytes.clear();
         self.bytes.shrink_to(MAX_KEPT_BYTES);
         self.spans.clear();
+        self.text_bytes = 0;
     }
 }

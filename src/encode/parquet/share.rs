@@ -8,7 +8,7 @@ use super::compressor::Compressor;
 use super::neighbours::Neighbours;
 use super::pages::{EndedColumn, Pages};
 use super::properties::{WITH_STATISTICS, WITHOUT_DICTIONARY};
-use super::rows::{Rows, Texts};
+use super::rows::{RowTexts, Rows};
 use super::times::TimeChunk;
 use crate::decode::{EventType, Span, TextColumn};
 use crate::encode::combinations::NEIGHBOURS;
@@ -33,7 +33,7 @@ const EVENT_TYPE_SPANS: [Span; 2] = {
 
 /// A column of texts that the file has.
 #[derive(Debug)]
-pub(super) struct TextShare {
+pub(super) struct Texts {
     /// Its place in the file, and that among `TEXT_COLUMNS`.
     place: usize,
     pub(super) column: usize,
@@ -45,13 +45,13 @@ pub(super) struct TextShare {
 pub(super) struct Share {
     times: Option<(usize, TimeChunk)>,
     event_types: Option<(usize, TextChunk)>,
-    texts: Vec<TextShare>,
+    texts: Vec<Texts>,
     /// What the texts have together, where they are looked up together.
     neighbours: Option<Neighbours>,
 }
 
 impl Share {
-    /// All of a file's columns: alone, but for neighbours, and those that are little work. What is most work comes first.
+    /// All of a file's columns: texts that are alone, which are most of the work, then neighbours, then the little rest.
     pub(super) fn all_of(fields: &Fields, columns: &[ColumnDescPtr]) -> Vec<Self> {
         let (mut little, mut alone) = (Self::default(), Vec::new());
         let mut together = NEIGHBOURS.map(|_| Self::default());
@@ -64,7 +64,7 @@ impl Share {
                 Field::Timestamp => little.times = Some((place, TimeChunk::new(column))),
                 Field::EventType => little.event_types = Some((place, chunk(field.name()))),
                 Field::Text(column) => {
-                    let text = TextShare {
+                    let text = Texts {
                         place,
                         column,
                         chunk: chunk(field.name()),
@@ -108,17 +108,17 @@ impl Share {
             chunk.extend_codes(bytes, spans, rows.len(), code, compressor);
         }
         match rows.texts {
-            Texts::SideBySide { bytes, spans } => match &mut self.neighbours {
+            RowTexts::SideBySide { bytes, spans } => match &mut self.neighbours {
                 Some(neighbours) => neighbours.extend(bytes, spans, &mut self.texts, compressor),
                 None => {
-                    for TextShare { column, chunk, .. } in &mut self.texts {
+                    for Texts { column, chunk, .. } in &mut self.texts {
                         let span = |row: usize| spans[row][*column];
                         chunk.extend(bytes, spans.len(), span, compressor);
                     }
                 }
             },
-            Texts::ByColumn { text, start } => {
-                for TextShare { column, chunk, .. } in &mut self.texts {
+            RowTexts::ByColumn { text, start } => {
+                for Texts { column, chunk, .. } in &mut self.texts {
                     match text[*column] {
                         TextColumn::Dictionary {
                             bytes,
