@@ -19,7 +19,7 @@ pub(super) struct Rows<'a> {
     pub(super) timestamps: &'a [i64],
     pub(super) event_types: &'a [EventType],
     pub(super) texts: RowTexts<'a>,
-    /// How many bytes the texts have.
+    /// How many bytes the texts have; of a tile, those of all rows that it is a part of.
     pub(super) text_bytes: usize,
 }
 
