@@ -2,7 +2,7 @@
 //! which are given the batches of RowBinary. Those get their times as text rendered beforehand, and that is not
 //! measured. Throughput by row and by byte of RowBinary; add `-- 'page views'` and the like to run one corpus.
 //!
-//! Parquet also as on machines of fewer cores than this one, by each compression: `-- 'cores'`.
+//! Parquet also as on machines of one core and more, up to this one's, by each compression: `-- 'cores'`.
 
 #![allow(clippy::unwrap_used)] // a bench that cannot go on ends
 #![allow(missing_docs)] // criterion's macros

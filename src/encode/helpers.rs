@@ -3,8 +3,7 @@
 //! All encoders of a process share them, however many files are in the making: one fewer than there are cores, since whoever asks for
 //! help has a thread of its own. What is done there does not depend on who does it, so a file has the same bytes on every machine.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rayon_core::{ThreadPool, ThreadPoolBuilder};
 
@@ -19,16 +18,16 @@ const THREAD_BYTES: usize = 8 << 20;
 pub(super) struct Helpers {
     pool: ThreadPool,
     cores: usize,
-    /// Cores that encoders share work among at this moment; more than there are where many files are in the making.
-    taken: AtomicUsize,
-    /// Jobs that wait or are worked on.
-    jobs: Mutex<Jobs>,
+    busy: Mutex<Busy>,
 }
 
 #[derive(Debug, Default)]
-struct Jobs {
-    count: usize,
-    bytes: usize,
+struct Busy {
+    /// Cores that encoders share work among at this moment; more than there are where many files are in the making.
+    taken: usize,
+    /// Jobs that wait or are worked on, and the bytes that they hold.
+    jobs: usize,
+    job_bytes: usize,
 }
 
 impl Helpers {
@@ -57,19 +56,18 @@ impl Helpers {
         Some(Arc::new(Self {
             pool,
             cores,
-            taken: AtomicUsize::new(0),
-            jobs: Mutex::default(),
+            busy: Mutex::default(),
         }))
     }
 
     /// Room for a job that holds so many bytes. `None` where enough is waiting already: then whoever has the job does it sooner himself.
     pub(super) fn room(self: &Arc<Self>, bytes: usize) -> Option<Room> {
         let most = THREAD_BYTES * self.pool.current_num_threads();
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_room = jobs.count == 0 || jobs.bytes + bytes <= most;
+        let mut busy = self.busy();
+        let has_room = busy.jobs == 0 || busy.job_bytes + bytes <= most;
         has_room.then(|| {
-            jobs.count += 1;
-            jobs.bytes += bytes;
+            busy.jobs += 1;
+            busy.job_bytes += bytes;
             Room {
                 helpers: Arc::clone(self),
                 bytes,
@@ -79,25 +77,27 @@ impl Helpers {
 
     /// How many cores an encoder would have beside its own, which gives so many jobs of its own at a time.
     pub(super) fn free(&self, own_jobs: usize) -> usize {
-        self.free_beside(own_jobs, self.taken.load(Ordering::Relaxed))
+        self.free_of(&self.busy(), own_jobs)
     }
 
-    fn free_beside(&self, own_jobs: usize, taken: usize) -> usize {
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        let busy = taken + 1 + jobs.count.max(own_jobs);
-        self.cores.saturating_sub(busy).min(MOST_BESIDE)
+    fn free_of(&self, busy: &Busy, own_jobs: usize) -> usize {
+        let cores = busy.taken + 1 + busy.jobs.max(own_jobs);
+        self.cores.saturating_sub(cores).min(MOST_BESIDE)
     }
 
     /// Takes a core for an encoder, and those that are free beside, until they are given back.
     pub(super) fn take(&self, own_jobs: usize) -> Cores<'_> {
-        // Who comes at the same moment sees this one's own.
-        let before = self.taken.fetch_add(1, Ordering::Relaxed);
-        let beside = self.free_beside(own_jobs, before);
-        self.taken.fetch_add(beside, Ordering::Relaxed);
+        let mut busy = self.busy();
+        let beside = self.free_of(&busy, own_jobs);
+        busy.taken += 1 + beside;
         Cores {
             helpers: self,
             beside,
         }
+    }
+
+    fn busy(&self) -> MutexGuard<'_, Busy> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -118,10 +118,9 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        let jobs = self.helpers.jobs.lock();
-        let mut jobs = jobs.unwrap_or_else(PoisonError::into_inner);
-        jobs.count -= 1;
-        jobs.bytes -= self.bytes;
+        let mut busy = self.helpers.busy();
+        busy.jobs -= 1;
+        busy.job_bytes -= self.bytes;
     }
 }
 
@@ -160,8 +159,7 @@ impl Cores<'_> {
 
 impl Drop for Cores<'_> {
     fn drop(&mut self) {
-        let all = 1 + self.beside;
-        self.helpers.taken.fetch_sub(all, Ordering::Relaxed);
+        self.helpers.busy().taken -= 1 + self.beside;
     }
 }
 
@@ -169,6 +167,7 @@ impl Drop for Cores<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc::channel;
     use std::thread::{self, ThreadId};
     use std::time::{Duration, Instant};
@@ -226,7 +225,7 @@ mod tests {
         panicked.unwrap_err();
         assert_eq!(helpers.take(1).beside(), 2);
         drop((second, third));
-        assert_eq!(helpers.taken.load(Ordering::Relaxed), 0);
+        assert_eq!(helpers.busy().taken, 0);
     }
 
     #[test]

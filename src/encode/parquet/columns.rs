@@ -21,8 +21,6 @@ pub(super) struct Columns {
     shares: Vec<Share>,
     compressor: Compressor,
     helpers: Option<Arc<Helpers>>,
-    /// Pages that are compressed beside, as a rule.
-    own_jobs: usize,
     /// Bytes of text whose columns were shared.
     #[cfg(test)]
     shared_bytes: usize,
@@ -44,10 +42,6 @@ impl Columns {
             shares: Share::all_of(fields, columns),
             compressor: Compressor::new(compression, helpers.clone())?,
             helpers,
-            own_jobs: match compression {
-                Compression::None => 0,
-                Compression::Zstd | Compression::Snappy => 1,
-            },
             #[cfg(test)]
             shared_bytes: 0,
         })
@@ -56,13 +50,13 @@ impl Columns {
     /// Whether other threads would take a part of what is added now.
     pub(super) fn are_shared(&self) -> bool {
         let helpers = self.helpers.as_ref().filter(|_| self.shares.len() > 1);
-        helpers.is_some_and(|helpers| helpers.free(self.own_jobs) > 0)
+        helpers.is_some_and(|helpers| helpers.free(self.compressor.own_jobs()) > 0)
     }
 
     /// Adds rows.
     pub(super) fn add(&mut self, rows: &Rows<'_>) {
         let helpers = self.helpers.as_ref();
-        let cores = helpers.map(|helpers| helpers.take(self.own_jobs));
+        let cores = helpers.map(|helpers| helpers.take(self.compressor.own_jobs()));
         let compressor = &self.compressor;
         let is_much = rows.text_bytes >= MIN_SHARED_BYTES && self.shares.len() > 1;
         match cores {

@@ -102,10 +102,18 @@ impl Compressor {
         }
     }
 
+    /// Pages that helpers have at a time, as a rule.
+    pub(super) fn own_jobs(&self) -> usize {
+        match self.shared.compression {
+            // What is only copied is done sooner than handed over.
+            Compression::None => 0,
+            Compression::Zstd | Compression::Snappy => 1,
+        }
+    }
+
     /// Room for a page among those of the helpers, if it is one for them.
     fn room(&self, bytes: usize, from: usize) -> Option<Room> {
-        // What is only copied is done sooner than handed over.
-        if self.shared.compression == Compression::None {
+        if self.own_jobs() == 0 {
             return None;
         }
         if bytes - from > SMALL_PAGE_BYTES {
